@@ -55,7 +55,7 @@ def test_the_word_and_the_section_mean_the_same():
 
 
 def test_what_names_no_functional_asks_for_one():
-    with pytest.raises(PotentialError, match="Nothing says for which functional"):
+    with pytest.raises(PotentialError, match="functional of the dispersion term is not known"):
         choose_potential("a", "pair", None, {"dispersion": {"method": "d3bj"}}, where="potentials.a")
 
 

@@ -78,10 +78,10 @@ def test_mistakes_name_the_fix(crystal, potential, tmp_path):
     # A run goes on as it was: what would change it is not ignored.
     for more in ({"temperature_K": 900}, {"ensemble": "npt"}, {"seed": 1}, {"settings": run.settings}):
         with pytest.raises(
-            SuperionicError, match=rf"{next(iter(more))} would have no effect beside a run that goes on"
+            SuperionicError, match=rf"{next(iter(more))} would have no effect together with a run that goes on"
         ):
             run_md(run, potential, ps=0.01, **more)
-    with pytest.raises(SuperionicError, match="timestep_fs would have no effect beside settings"):
+    with pytest.raises(SuperionicError, match="timestep_fs would have no effect together with settings"):
         run_md(crystal, potential, ps=0.01, settings=run.settings, timestep_fs=2)
     (tmp_path / "store").mkdir()
     with pytest.raises(AnalysisError, match="run folder"):

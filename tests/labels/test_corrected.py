@@ -55,7 +55,7 @@ def test_each_functional_has_parameters_of_its_own() -> None:
         energies[functional] = with_dispersion_term(label(functional=functional), licl(), "d3bj").energy_eV + 7.0
     assert len(set(energies.values())) == 4
     assert energies["PBE"] < energies["r2SCAN"] < energies["SCAN"] < 0.0  # r2SCAN and SCAN have more of it themselves
-    with pytest.raises(PotentialError, match="Nothing says for which functional") as caught:
+    with pytest.raises(PotentialError, match="functional of the dispersion term is not known") as caught:
         with_dispersion_term(label(functional="HSE06"), licl(), "d3bj")
     assert "functional: PBE" in str(caught.value.fix)
 

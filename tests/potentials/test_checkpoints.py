@@ -49,7 +49,7 @@ def test_what_is_on_record_cannot_be_contradicted():
     assert said(MP_RAW, known) is known
     with pytest.raises(PotentialError, match="whose energies are 'MP raw PBE"):
         said("MatPES PBE", known)
-    with pytest.raises(PotentialError, match="Nothing says which energies"):
+    with pytest.raises(PotentialError, match="energy convention of this"):
         said(None)
     with pytest.raises(PotentialError, match="not an energy convention") as caught:
         said("MatPES-PBE")
@@ -89,7 +89,7 @@ def test_matgl_folders_are_described_without_matgl(tmp_path):
     with pytest.raises(PotentialError, match="repulsion"):
         describe_potential("matgl", file=str(tmp_path))
     (tmp_path / "model.json").write_text(model % ("TensorNet", ""))
-    with pytest.raises(PotentialError, match="Nothing says which energies"):
+    with pytest.raises(PotentialError, match="energy convention of this"):
         describe_potential("matgl", file=str(tmp_path))
     identity = describe_potential("matgl", file=str(tmp_path), energy_convention="own: mine")
     assert identity.elements == ("Li", "Cl", "Y")

@@ -159,5 +159,5 @@ def test_energies_with_and_without_dispersion_on_one_hull_are_refused_with_the_r
 def test_dispersion_is_not_added_twice():
     learned = {"file": "x", "energy_convention": f"{MP_RAW} + D3(BJ)"}
     for options in (learned, {**learned, "energy_convention": "own: PBE-D3(BJ), VASP"}):
-        with pytest.raises(PotentialError, match=r"have dispersion already \(D3"):
+        with pytest.raises(PotentialError, match=r"already include dispersion \(D3"):
             describe_potential("nep", dispersion="d3bj", **{**options, "file": None})

@@ -120,8 +120,8 @@ def test_both_networks_in_one_process_equal_matgls_own_calculators(report):
 def test_the_trap_of_wrong_energies_is_refused_with_the_reason(report):
     assert "eV/atom for the stored Li9Y3Cl18 cell" in report[0]["trap"]
     assert "'MP raw PBE(+U)' are near -4.25" in report[0]["trap"]
-    assert "right derivatives" in report[0]["trap"]
-    assert "Nothing says which energies" in report[0]["unstated"]
+    assert "correct derivatives" in report[0]["trap"]
+    assert "energy convention of this" in report[0]["unstated"]
 
 
 def test_a_checkpoint_that_runs_code_is_refused_before_it_does(report):

@@ -134,7 +134,7 @@ def written(folder, **changes):
 
 def test_a_file_is_described_without_nequix(tmp_path):
     file = written(tmp_path)
-    with pytest.raises(PotentialError, match="Nothing says which energies"):
+    with pytest.raises(PotentialError, match="energy convention of this"):
         describe_potential("nequix", file=str(file))
     identity = describe_potential("nequix", "mine", file=str(file), energy_convention="own: mine")
     assert identity.elements == ("Li", "Cl", "Y")

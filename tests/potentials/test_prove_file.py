@@ -74,7 +74,7 @@ def test_matgls_trap_is_refused_with_the_reason(monkeypatch, energy, convention)
         prove_file(settings())
     assert f"gives {energy:.2f} eV/atom for the stored Li9Y3Cl18 cell" in caught.value.message
     assert "version 4.1.2" in caught.value.message
-    assert "Weights and program do not belong together" in caught.value.message
+    assert "the weights do not fit the program" in caught.value.message
     assert "do not use the file" in caught.value.fix
 
 

@@ -115,5 +115,5 @@ def test_one_run_has_draws_of_its_own():
         "tracer_diffusivity_cm2_per_s_700K", "charge_diffusivity_cm2_per_s_700K", "sigma_S_per_cm_700K"
     ]  # fmt: skip
     for n in (0, 10**7):
-        with pytest.raises(AnalysisError, match="no number of samples"):
+        with pytest.raises(AnalysisError, match="number of samples is"):
             material().samples(n)

@@ -1,6 +1,7 @@
-"""Measures how well a molecular-dynamics engine keeps the contract; the tests judge the numbers.
+"""Measure how well a molecular-dynamics engine keeps the contract; the tests judge the numbers.
 
-It runs where the engine runs, so that one suite serves both. The potential is the pair potential of this project.
+The measurement runs where the engine runs, so that one suite serves both. The potential is the pair potential of this
+project.
 """
 
 from __future__ import annotations
@@ -60,13 +61,13 @@ def restart(settings: Mapping[str, Any], inputs: Any = None, context: Any = None
     Returns
     -------
     dict
-        For each ensemble, with and without a heating ramp, the names of what is not the same to the last bit.
+        For each ensemble, with and without a heating ramp, the names of what differs in any bit.
     """
     del inputs, context
     report = {}
     for name in settings["ensembles"]:
         for ramp in ({}, {"ramp_from_K": 100.0, "ramp_steps": 17}):
-            wanted = MDSettings(
+            md_settings = MDSettings(
                 **{
                     "temperature_K": 600.0,
                     "save_every": 5,
@@ -76,7 +77,7 @@ def restart(settings: Mapping[str, Any], inputs: Any = None, context: Any = None
                     **ramp,
                 }
             )
-            report[f"{name}, ramp" if ramp else name] = _unlike(_start(name), wanted)
+            report[f"{name}, ramp" if ramp else name] = _unlike(_start(name), md_settings)
     return report
 
 
@@ -99,10 +100,10 @@ def observe(settings: Mapping[str, Any], inputs: Any = None, context: Any = None
         ``engine_parity``.
     """
     del inputs, context
-    wanted = MDSettings(**settings["md"])
+    md_settings = MDSettings(**settings["md"])
     potential = load_potential("pair", cutoff_A=5.0)
-    start = initial_state(bulk("NaCl", "rocksalt", a=5.5, cubic=True), wanted, settings["seed"])
-    segment = run_segment(start, potential, wanted, settings["n_steps"])
+    start = initial_state(bulk("NaCl", "rocksalt", a=5.5, cubic=True), md_settings, settings["seed"])
+    segment = run_segment(start, potential, md_settings, settings["n_steps"])
     skip = settings["skip"]
     temperatures = segment.temperatures_K[skip:]
     report: dict[str, Any] = {
@@ -129,13 +130,13 @@ def _start(name: str) -> Atoms:
     return atoms
 
 
-def _unlike(atoms: Atoms, wanted: MDSettings) -> list[str]:
-    state = start = initial_state(atoms, wanted, seed=3)
-    whole = run_segment(start, load_potential("pair", cutoff_A=5.0), wanted, 32)
+def _unlike(atoms: Atoms, md_settings: MDSettings) -> list[str]:
+    state = start = initial_state(atoms, md_settings, seed=3)
+    whole = run_segment(start, load_potential("pair", cutoff_A=5.0), md_settings, 32)
     parts = []
     for n_steps in (7, 5, 0, 20):
-        # From a copy and with a fresh potential, as after a kill.
-        parts.append(run_segment(deepcopy(state), load_potential("pair", cutoff_A=5.0), wanted, n_steps))
+        # From a copy and with a fresh potential, as after an interruption.
+        parts.append(run_segment(deepcopy(state), load_potential("pair", cutoff_A=5.0), md_settings, n_steps))
         state = parts[-1].state
     unlike = [name for name in _STATE if not np.array_equal(getattr(whole.state, name), getattr(state, name))]
     unlike += sorted(whole.state.internals.keys() ^ state.internals.keys())
@@ -146,11 +147,11 @@ def _unlike(atoms: Atoms, wanted: MDSettings) -> list[str]:
     ]
     for name in _FRAMES:
         expected = getattr(whole, name)
-        found = [getattr(part, name) for part in parts if len(part.steps)]
+        values = [getattr(part, name) for part in parts if len(part.steps)]
         if expected is None:
-            same = all(value is None for value in found)
+            same = all(value is None for value in values)
         else:
-            same = np.array_equal(expected, np.concatenate(found))
+            same = np.array_equal(expected, np.concatenate(values))
         if not same:
             unlike.append(name)
     return unlike
@@ -162,8 +163,8 @@ def _mean(values: FloatArray) -> tuple[float, float]:
 
 
 def refused(settings: Mapping[str, Any], inputs: Any = None, context: Any = None) -> dict[str, Any]:
-    """Ask LAMMPS for an ensemble in an oblique cell, one step (a task)."""
+    """Make one step of an ensemble in an oblique cell with LAMMPS, which should refuse it (a task)."""
     del inputs, context
-    wanted = MDSettings(temperature_K=300.0, engine="lammps", **ENSEMBLES[settings["ensemble"]])
-    segment = run_segment(initial_state(li3ycl6_cell(), wanted, 0), load_potential("pair"), wanted, 1)
+    md_settings = MDSettings(temperature_K=300.0, engine="lammps", **ENSEMBLES[settings["ensemble"]])
+    segment = run_segment(initial_state(li3ycl6_cell(), md_settings, 0), load_potential("pair"), md_settings, 1)
     return {"n_evaluations": segment.n_evaluations}

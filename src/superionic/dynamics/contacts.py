@@ -14,10 +14,10 @@ FloatArray = npt.NDArray[np.float64]
 
 @compiled
 def nearest_share(positions: FloatArray, cell: FloatArray, inverse: FloatArray, radii: FloatArray) -> float:
-    """Least distance of two different atoms over the sum of their radii; not a number where a position is none.
+    """Return the least distance of two different atoms over the sum of their radii; NaN where a position is NaN.
 
-    Of each pair the image that its fractional coordinates round to is taken, which is the nearest one of pairs that are
-    nearer than half the least height of the cell.
+    Each pair is evaluated at the image to which its fractional coordinates round, which is the nearest one for pairs
+    closer than half the least height of the cell.
     """
     n = len(positions)
     fractional = np.empty((n, 3))

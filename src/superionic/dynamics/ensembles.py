@@ -1,4 +1,4 @@
-"""From the settings of a run to what moves its atoms: one of our own integrators, or LAMMPS."""
+"""Build the stepper of a run from its settings: one of our own integrators, or LAMMPS."""
 
 from __future__ import annotations
 
@@ -30,31 +30,29 @@ FloatArray = npt.NDArray[np.float64]
 
 _OF_LAMMPS = "lammps_restart"
 _NAME = "integrator"
-_CONTINUE = "Go on with what began it, or start a new phase with continued_state."
+_CONTINUE = "Continue with the engine and integrator that began it, or start a new phase with continued_state."
 
 
 def build_stepper(atoms: Atoms, state: MDState, settings: MDSettings) -> Stepper:
-    """Return what makes the steps that the settings ask for, going on from ``state``.
+    """Return the stepper that the settings specify, continuing from ``state``.
 
     Parameters
     ----------
     atoms
-        Structure that it moves, at the state's positions and momenta; its calculator is an :class:`Evaluation`.
+        Structure to move, at the state's positions and momenta; its calculator is an :class:`Evaluation`.
     state
-        Where the run is.
+        Current state of the run.
     settings
-        Of the run.
+        Settings of the run.
 
     Raises
     ------
     SuperionicError
-        If the state is in the middle of a run by the other engine, or by another integrator.
+        If the state belongs to a run by the other engine, or by another integrator.
     """
     internals = state.internals
     if internals and (_OF_LAMMPS in internals) != (settings.engine == "lammps"):
-        raise SuperionicError(
-            f"This state is in the middle of a run by another engine than {settings.engine}.", fix=_CONTINUE
-        )
+        raise SuperionicError(f"This state belongs to a run by another engine than {settings.engine}.", fix=_CONTINUE)
     if settings.engine == "lammps":
         from superionic.dynamics.lammps import LammpsIntegrator
 
@@ -63,7 +61,7 @@ def build_stepper(atoms: Atoms, state: MDState, settings: MDSettings) -> Stepper
 
 
 def integrator_of(settings: MDSettings, masses_amu: FloatArray) -> Integrator:
-    """Return the integrator that the settings ask for, for atoms of these masses, shape (n_atoms,)."""
+    """Return the integrator that the settings specify, for atoms of these masses, shape (n_atoms,)."""
     mechanics: dict[str, Any] = {"masses_amu": masses_amu, "timestep_fs": settings.timestep_fs}
     if settings.ensemble == "nve":
         return VelocityVerlet(**mechanics)
@@ -110,7 +108,7 @@ class _OwnStepper:
         self._temperature_K = temperature_K
 
     def internals(self) -> dict[str, npt.NDArray[Any]]:
-        """Everything beyond positions, momenta, cell and random numbers that the next step depends on."""
+        """Return all that the next step depends on beyond positions, momenta, cell and random numbers."""
         state = self._state
         return {
             _NAME: np.frombuffer(self._name.encode(), dtype=np.uint8),
@@ -121,18 +119,18 @@ class _OwnStepper:
         }
 
     def random(self) -> npt.NDArray[np.uint64]:
-        """State of the random generator, as :attr:`MDState.rng`."""
+        """Return the state of the random generator, as :attr:`MDState.rng`."""
         return pack_rng(self._state.random)
 
     def conserved_eV(self) -> float:
-        """Conserved quantity in eV."""
+        """Return the conserved quantity in eV."""
         return self._integrator.conserved_eV(self._state, self._forces, self._temperature_K)
 
     def close(self) -> None:
-        """Do nothing; there is nothing to let go of."""
+        """Do nothing; there are no resources to release."""
 
     def _forces(self, positions_A: FloatArray, cell_A: FloatArray) -> Prediction:
-        # A state's arrays are not written to, so that the same array is the same structure.
+        # A state's arrays are never written to, so identical arrays are identical structures.
         if self._last is None or self._last[0] is not positions_A or self._last[1] is not cell_A:
             self._show(positions_A, cell_A)
             self._last = positions_A, cell_A, self._evaluation.predict(self.atoms)
@@ -146,9 +144,9 @@ class _OwnStepper:
         internals = state.internals
         name = np.asarray(internals.get(_NAME, np.zeros(0, dtype=np.uint8))).tobytes().decode()
         if name != self._name:
-            who = f"the integrator {name}" if name else "an integrator of an earlier version, or one that failed"
+            origin = f"the integrator {name}" if name else "an integrator of an earlier version, or one that failed"
             raise SuperionicError(
-                f"This state is in the middle of a run by {who}; {self._name} cannot go on from it.", fix=_CONTINUE
+                f"This state belongs to a run by {origin}; {self._name} cannot continue it.", fix=_CONTINUE
             )
         return bare._replace(
             heat_eV=float(internals["heat_eV"]),
@@ -163,7 +161,7 @@ def _chain(links: npt.NDArray[Any]) -> Chain:
 
 
 def _name(settings: MDSettings) -> str:
-    """Name under which states are kept: a state goes on with the same variables only."""
+    """Return the name stored in a state, which can continue only with the same variables."""
     if settings.ensemble == "nve":
         return "nve"
     if settings.ensemble == "nvt":

@@ -1,8 +1,8 @@
-"""Energy, forces and stress for an integrator, at the smallest cost beside the potential's own.
+"""Energy, forces and stress for an integrator, with little overhead over the potential itself.
 
-ASE's calculators copy the structure and compare it several times a step. That is a third of a millisecond for 240
-atoms, which a fast potential spends on the whole step. Here the last prediction is kept with the positions and
-the cell that it belongs to; nothing else can change while a run goes on.
+ASE's calculators copy the structure and compare it several times a step. That takes a third of a millisecond for
+240 atoms, as long as a whole step of a fast potential. Here the last prediction is stored with its positions and cell;
+nothing else can change during a run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class Evaluation:
-    """What :class:`ase.Atoms` asks a calculator for, answered by a potential.
+    """Minimal calculator of :class:`ase.Atoms` around a potential.
 
     Parameters
     ----------
@@ -45,12 +45,12 @@ class Evaluation:
         self._prediction: Prediction | None = None
 
     def predict(self, atoms: Atoms) -> Prediction:
-        """Give the prediction for ``atoms``, evaluated once for each structure."""
-        # The bytes decide, so that a NaN equals itself and no tolerance hides a change.
+        """Return the prediction for ``atoms``, evaluated once for each structure."""
+        # Bytes are compared, so that a NaN equals itself and no tolerance hides a change.
         structure = atoms.arrays["positions"].tobytes(), atoms.cell.array.tobytes()
-        known = self._prediction
-        if known is not None and structure == self._structure:
-            return known
+        last = self._prediction
+        if last is not None and structure == self._structure:
+            return last
         prediction = self.potential.evaluate(atoms, stress=self._stress)
         self.n_evaluations += 1
         if not prediction.is_finite:
@@ -62,15 +62,15 @@ class Evaluation:
         return prediction
 
     def get_potential_energy(self, atoms: Atoms, force_consistent: bool = False) -> float:
-        """Give the energy in eV (ASE's entry point)."""
+        """Return the energy in eV (ASE's entry point)."""
         del force_consistent
         return self.predict(atoms).energy_eV
 
     def get_forces(self, atoms: Atoms) -> FloatArray:
-        """Give the forces in eV/Å (ASE's entry point)."""
+        """Return the forces in eV/Å (ASE's entry point)."""
         return np.array(self.predict(atoms).forces_eV_per_A)
 
     def get_stress(self, atoms: Atoms) -> FloatArray:
-        """Give the stress in eV/Å³ in Voigt order (ASE's entry point)."""
+        """Return the stress in eV/Å³ in Voigt order (ASE's entry point)."""
         stress: Any = self.predict(atoms).stress_eV_per_A3
         return np.array(stress)

@@ -1,8 +1,8 @@
-"""Transport runs as input of LAMMPS and GPUMD, for machines where these programs run natively.
+"""Export of transport runs as input of LAMMPS and GPUMD, for machines where these programs run natively.
 
 The protocol is that of the stage *transport*: linear heating and NVT at the first cell, NPT, average of its cell, NVT
-in that cell. LAMMPS does all of it in one input. GPUMD has no average of a cell, so it gets one folder for the part up
-to NPT and one for the rest; the how-to says what to do between them.
+in that cell. LAMMPS does all of it in one input. GPUMD cannot average a cell, so it gets one folder for the part up to
+NPT and one for the rest; the how-to describes the step between them.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from superionic.units import BAR_PER_GPA
 
 
 def elements_of(atoms: Atoms) -> list[str]:
-    """Chemical symbols in order of atomic number: the types 1, 2, … of LAMMPS where the potential has no own order."""
+    """Return symbols in order of atomic number: the types 1, 2, … of LAMMPS, unless the potential has its own order."""
     return [chemical_symbols[number] for number in np.unique(atoms.numbers)]
 
 
 def lammps_data(atoms: Atoms, title: str, elements: Sequence[str]) -> str:
-    """Give a LAMMPS data file (atom style atomic) in LAMMPS' own orientation; atoms in their order.
+    """Return a LAMMPS data file (atom style atomic) in LAMMPS' own orientation, the atoms in their order.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def lammps_data(atoms: Atoms, title: str, elements: Sequence[str]) -> str:
     title
         First line.
     elements
-        Symbols of the types, in order; all elements of ``atoms``, and those besides that the potential has.
+        Symbols of the types, in order: all elements of ``atoms``, and any others of the potential.
     """
     frame = Frame.of(atoms.cell.array)
     cell = frame.cell(atoms.cell.array)
@@ -67,7 +67,7 @@ def lammps_data(atoms: Atoms, title: str, elements: Sequence[str]) -> str:
 
 
 def lammps_potential(name: str, elements: Sequence[str], options: Mapping[str, Any]) -> list[str]:
-    """Give the lines of an input that choose a potential.
+    """Return the lines of an input that select a potential.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def lammps_potential(name: str, elements: Sequence[str], options: Mapping[str, A
     elements
         Symbols of the types, in order.
     options
-        Of the potential; only the pair potential's matter.
+        Options of the potential; used for the pair potential only.
 
     Raises
     ------
@@ -87,8 +87,8 @@ def lammps_potential(name: str, elements: Sequence[str], options: Mapping[str, A
     if model is not None and model.lammps is not None:
         return list(resolve(model.lammps)(elements, options))
     raise PotentialError(
-        f"No pair style of LAMMPS is known here for the potential {name}.",
-        fix="Distil a student of it (stage distil) and export that.",
+        f"There is no LAMMPS pair style for the potential {name}.",
+        fix="Distil a student from it (stage distil) and export the student.",
     )
 
 
@@ -100,7 +100,7 @@ def lammps_input(
     data_file: str,
     potential: Sequence[str],
 ) -> str:
-    """Give the input of one run.
+    """Return the input of one run.
 
     Parameters
     ----------
@@ -111,11 +111,11 @@ def lammps_input(
     temperature_K
         Temperature.
     seed
-        Of the velocities and of a stochastic thermostat, above zero.
+        Seed of the velocities and of a stochastic thermostat, above zero.
     data_file
         Name of the data file.
     potential
-        From :func:`lammps_potential`.
+        Lines of :func:`lammps_potential`.
     """
     step = float(settings["timestep_fs"])
 
@@ -148,7 +148,7 @@ def lammps_input(
         return {
             "nose-hoover-chain": [f"fix md all nvt temp {first} {last} {tau} tchain 3"],
             "csvr": ["fix md all nve", f"fix bath all temp/csvr {first} {last} {tau} {seed + number}"],
-            # zero no and a fix that takes out the drift: "zero yes" is too hot where masses differ.
+            # "zero no" and a fix that removes the drift: "zero yes" is too hot where masses differ.
             "langevin": [
                 "fix md all nve",
                 f"fix bath all langevin {first} {last} {tau} {seed + number}",
@@ -158,11 +158,11 @@ def lammps_input(
         }[settings["thermostat"]]
 
     unfix = {"csvr": ["unfix bath"], "langevin": ["unfix bath", "unfix still"], "berendsen": ["unfix bath"]}
-    away = ["unfix md", *unfix.get(settings["thermostat"], [])]
+    unfix_all = ["unfix md", *unfix.get(settings["thermostat"], [])]
     if heating:
-        lines += ["", "# heating", *nvt(f"{start!r}", target, 1), f"run {heating}", *away]
+        lines += ["", "# heating", *nvt(f"{start!r}", target, 1), f"run {heating}", *unfix_all]
     if waiting:
-        lines += ["", "# NVT before NPT", *nvt(target, target, 2), f"run {waiting}", *away]
+        lines += ["", "# NVT before NPT", *nvt(target, target, 2), f"run {waiting}", *unfix_all]
     if npt_steps:
         lines += _npt(settings, target, npt_steps)
     lines += ["", "# NVT in the average cell", *nvt(target, target, 3)]
@@ -215,7 +215,7 @@ def _npt(settings: Mapping[str, Any], target: str, n_steps: int) -> list[str]:
 
 
 def gpumd_model(atoms: Atoms) -> str:
-    """Give GPUMD's ``model.xyz``."""
+    """Return GPUMD's ``model.xyz``."""
     lattice = " ".join(f"{value!r}" for value in np.asarray(atoms.cell.array).ravel().tolist())
     head = f'pbc="T T T" Lattice="{lattice}" Properties=species:S:1:pos:R:3'
     rows = [
@@ -228,7 +228,7 @@ def gpumd_model(atoms: Atoms) -> str:
 def gpumd_inputs(
     settings: Mapping[str, Any], lengths: Mapping[str, float], temperature_K: float, seed: int
 ) -> dict[str, str]:
-    """Give GPUMD's ``run.in`` by folder: ``1-npt`` (heating, NVT, NPT) and ``2-production``.
+    """Return GPUMD's ``run.in`` by folder: ``1-npt`` (heating, NVT, NPT) and ``2-production``.
 
     The first is left out where the campaign has no NPT. The lines are those of GPUMD 3.9.5 to 4, whose ``dump_xyz``
     takes grouping method (-1: all atoms), group, interval and file.
@@ -237,11 +237,11 @@ def gpumd_inputs(
     tau = max(1, round(settings["thermostat_time_fs"] / step))
     taup = max(200, round(settings["barostat_time_fs"] / step))
     every = max(1, round(settings["save_every_fs"] / step))
-    kind = {"nose-hoover-chain": "nvt_nhc", "csvr": "nvt_bdp", "langevin": "nvt_lan", "berendsen": "nvt_ber"}
-    nvt = kind[settings["thermostat"]]
+    ensembles = {"nose-hoover-chain": "nvt_nhc", "csvr": "nvt_bdp", "langevin": "nvt_lan", "berendsen": "nvt_ber"}
+    nvt = ensembles[settings["thermostat"]]
     target = f"{temperature_K:g}"
 
-    def part(ensemble: str, length_ps: float, *dumps: str) -> list[str]:
+    def phase(ensemble: str, length_ps: float, *dumps: str) -> list[str]:
         n_steps = round(length_ps * 1000.0 / step)
         return [f"ensemble {ensemble}", *dumps, f"run {n_steps}", ""] if n_steps else []
 
@@ -251,14 +251,14 @@ def gpumd_inputs(
     heating = settings["heating_ps"] > 0
     start = settings["heating_from_K"] if heating else temperature_K
     before = [
-        *part(f"{nvt} {start:g} {target} {tau}", settings["heating_ps"]),
-        *part(f"{nvt} {target} {target} {tau}", settings["nvt_before_npt_ps"]),
+        *phase(f"{nvt} {start:g} {target} {tau}", settings["heating_ps"]),
+        *phase(f"{nvt} {target} {target} {tau}", settings["nvt_before_npt_ps"]),
     ]
     direction = {"isotropic": "iso", "axes": "aniso", "anisotropic": "tri"}[settings["cell_motion"]]
     pressure = f"{settings['pressure_GPa']:g}"
     barostat = f"npt_mttk temp {target} {target} {direction} {pressure} {pressure} tperiod {tau} pperiod {taup}"
-    equilibration = part(f"{nvt} {target} {target} {tau}", lengths["nvt_equilibration_ps"])
-    production = part(
+    equilibration = phase(f"{nvt} {target} {target} {tau}", lengths["nvt_equilibration_ps"])
+    production = phase(
         f"{nvt} {target} {target} {tau}",
         lengths["production_ps"],
         "dump_thermo 100",
@@ -266,8 +266,8 @@ def gpumd_inputs(
     )
     files = {}
     if settings["npt_ps"] > 0:
-        squeezed = part(barostat, settings["npt_ps"], "dump_thermo 10", f"dump_xyz -1 0 {every} cells.xyz")
-        files["1-npt"] = "\n".join([*head(start), *before, *squeezed])
+        npt = phase(barostat, settings["npt_ps"], "dump_thermo 10", f"dump_xyz -1 0 {every} cells.xyz")
+        files["1-npt"] = "\n".join([*head(start), *before, *npt])
         before = []
         start = temperature_K
     files["2-production"] = "\n".join([*head(start), *before, *equilibration, *production])

@@ -1,4 +1,4 @@
-"""Watching how far a run goes beyond what its potential was trained on, and keeping what it should learn next."""
+"""Monitor how far a run extrapolates from its potential's training set, and collect structures to learn from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Extrapolation:
     Raises
     ------
     PotentialError
-        If the limits ask for grades and the potential has none.
+        If the limits require grades and the potential has none.
     """
 
     def __init__(self, potential: Potential, limits: Limits) -> None:
@@ -41,16 +41,16 @@ class Extrapolation:
         self._stride, self._passed = 1, 0
 
     def is_due(self, step: int) -> bool:
-        """Whether the grade is looked at after this step."""
+        """Return whether the grade is evaluated after this step."""
         every = self._limits.extrapolation_every
         return every > 0 and step % every == 0
 
     def look(self, atoms: Atoms, step: int) -> str | None:
-        """Record the grade; collect the structure if it is high; give the reason if the run must end."""
+        """Record the grade; collect the structure if it is high; return the reason if the run must end."""
         grade = float(np.max(self._grade_of(atoms)))
         self.steps.append(step)
         self.grades.append(grade)
-        ends = not grade <= self._limits.max_extrapolation  # so that a grade that is not a number ends it, too
+        ends = not grade <= self._limits.max_extrapolation  # written so that a grade of NaN ends the run, too
         if ends or grade > self._limits.collect_extrapolation:
             self._collect(grade, atoms, always=ends)
         if not ends:
@@ -58,20 +58,20 @@ class Extrapolation:
         return self._limit_text.format(grade=grade, limit=self._limits.max_extrapolation)
 
     def collected(self, n_atoms: int) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Positions, shape (n, n_atoms, 3), cells, (n, 3, 3), and grades, (n,), of the collected structures."""
-        positions = np.array([kept[1] for kept in self._collected], dtype=np.float64).reshape(-1, n_atoms, 3)
-        cells = np.array([kept[2] for kept in self._collected], dtype=np.float64).reshape(-1, 3, 3)
-        return positions, cells, np.array([kept[0] for kept in self._collected], dtype=np.float64)
+        """Return positions (n, n_atoms, 3), cells (n, 3, 3) and grades (n,) of the collected structures."""
+        positions = np.array([each[1] for each in self._collected], dtype=np.float64).reshape(-1, n_atoms, 3)
+        cells = np.array([each[2] for each in self._collected], dtype=np.float64).reshape(-1, 3, 3)
+        return positions, cells, np.array([each[0] for each in self._collected], dtype=np.float64)
 
     def _collect(self, grade: float, atoms: Atoms, *, always: bool) -> None:
         most = self._limits.max_collected
         if most == 0:
             return
-        # One excursion gives many structures that are nearly the same. Once there is no more room, every second one
-        # goes and every second one to come is passed over: what stays is spread evenly over the segment.
-        wanted = self._passed % self._stride == 0
+        # One excursion gives many nearly identical structures. Once the limit is reached, every second one is
+        # dropped and every second one to come is skipped, so that the rest is spread evenly over the segment.
+        on_stride = self._passed % self._stride == 0
         self._passed += 1
-        if not (wanted or always):
+        if not (on_stride or always):
             return
         if len(self._collected) == most:
             if always:

@@ -2,7 +2,7 @@
 
 ``run_segment`` is a function from a state to a later state and the frames between them. Nothing survives from one
 call to the next but :class:`MDState`: k segments of n steps equal one of k·n steps bit for bit (same machine, same
-libraries), for every ensemble of both engines. A frame is kept at each step that is a multiple of ``save_every``,
+libraries), for every ensemble of both engines. A frame is saved at each step that is a multiple of ``save_every``,
 counted from the start of the run; the frame of step 0 belongs to the first segment.
 """
 
@@ -68,17 +68,17 @@ class Segment:
     n_evaluations
         Evaluations of the potential.
     flags
-        What a reader should know.
+        Sentences for the reader.
     extrapolation_steps, extrapolation
-        Largest extrapolation grade over the atoms and the steps at which it was looked at, shape (n,); see
+        Steps at which the extrapolation grade was evaluated, and its largest value over the atoms, shape (n,); see
         :class:`Limits`.
     collected_positions_A, collected_cells_A, collected_grades
-        Structures that the potential should learn: shapes (m, n_atoms, 3), (m, 3, 3) and (m,).
+        Structures for further training: shapes (m, n_atoms, 3), (m, 3, 3) and (m,).
     stopped
-        Why the segment ended before its last step; ``None`` if it did not. Frames up to then are good.
+        Why the segment ended before its last step; ``None`` if it did not. The frames up to then are valid.
     engine_parity
-        Of the first segment of a run by LAMMPS: what
-        :func:`superionic.dynamics.lammps.parity.check_engine_parity` found.
+        Differences by :func:`superionic.dynamics.lammps.parity.check_engine_parity`, in the first segment of a run by
+        LAMMPS; ``None`` elsewhere.
     """
 
     state: MDState
@@ -118,32 +118,32 @@ def run_segment(
     Parameters
     ----------
     state
-        From :func:`initial_state`, :func:`continued_state` or the segment before.
+        State from :func:`initial_state`, :func:`continued_state` or the previous segment.
     potential
-        Anything that :func:`superionic.potentials.base.load_potential` gives.
+        A potential, see :func:`superionic.potentials.base.load_potential`.
     settings
-        Of the run; the same for all its segments.
+        Settings of the run, the same for all its segments.
     n_steps
         Steps to make.
     progress
         Called now and then with the fraction done and a message.
     limits
-        Where the run is stopped; ``None`` for the defaults of :class:`Limits`.
+        Limits at which the run is stopped; ``None`` for the defaults of :class:`Limits`.
     reference
-        The structure that the whole run started from, for the monitor of melting; the same for all segments.
+        The structure from which the whole run started, for the monitor of melting; the same for all segments.
 
     Raises
     ------
     CalculationFailed
-        If the run blows up (not-a-number, runaway temperature, atoms in each other, volume, drift of the conserved
-        energy, melting). ``details`` has the step and a summary of the last good frame. Where the limits keep frames
-        or have structures collected, the segment is ``stopped`` instead, so that they are not lost.
+        If the run fails (numbers that are not finite, runaway temperature, overlapping atoms, volume, drift of the
+        conserved energy, melting). ``details`` has the step and a summary of the last good frame. Where the limits
+        keep frames or collect structures, the segment is ``stopped`` instead, so that these are not lost.
     PotentialError
-        If the potential does not cover an element, or has no extrapolation grade where one is asked for.
+        If the potential does not cover an element, or has no extrapolation grade where the limits require one.
     EngineError
-        If LAMMPS is asked for and is not installed here, or fails the parity check.
+        If the engine is LAMMPS and it is not installed here, or fails the parity check.
     SuperionicError
-        If the state is in the middle of a run by the other engine, or by another integrator.
+        If the state belongs to a run by the other engine, or by another integrator.
     """
     limits = limits or Limits()
     atoms = state.to_atoms()
@@ -196,7 +196,7 @@ def run_segment(
 
 
 class _RunningSegment:
-    """A segment on its way: steps, monitors and frames."""
+    """A segment in progress: steps, monitors and frames."""
 
     def __init__(
         self,
@@ -217,7 +217,7 @@ class _RunningSegment:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What the monitors noted without stopping the run."""
+        """Observations of the monitors that did not stop the run."""
         return self._monitor.flags()
 
     @property
@@ -226,7 +226,7 @@ class _RunningSegment:
         return self.step * self._settings.timestep_fs * 1.0e-3
 
     def run(self, stepper: Stepper, n_steps: int, progress: Progress | None) -> str | None:
-        """Make the steps; give the reason if they end early."""
+        """Make the steps; return the reason if they end early."""
         settings = self._settings
         report_every = max(1, n_steps // 100)
         stepper.set_temperature(settings.target_temperature_K(self.step + 1))

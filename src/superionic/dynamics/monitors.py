@@ -1,12 +1,12 @@
-"""Watching a run: what makes it a failure, and what is only worth a flag.
+"""Monitor a run: stop it on failure, and flag what is only worth noting.
 
-The potential's own check catches numbers that are not finite. Here: temperature that runs away, ions that fall into
-each other, a cell that flies apart (paper B saw the pretrained CHGNet do that above 500 K), a conserved quantity that
-drifts, and a framework that melts. How far a potential extrapolates or a committee disagrees is watched in
+The potential's own check catches numbers that are not finite. Here: runaway temperature, overlapping ions, a cell that
+explodes (as with the pretrained CHGNet above 500 K in paper B), a drift of the conserved quantity, and a framework that
+melts. The extrapolation of a potential and the disagreement of a committee are monitored in
 :mod:`superionic.dynamics.extrapolation`.
 
-Every verdict follows from the state, from the reference positions that the caller passes to each segment, and (drift of
-the conserved quantity) from the segment's own first value. So a run that is continued is judged as if it were not cut.
+Every decision depends on the state, on the reference positions that the caller passes to each segment, and (drift of
+the conserved quantity) on the segment's own first value. So a continued run is judged as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FloatArray = npt.NDArray[np.float64]
 Melting = Literal["off", "warn", "stop"]
 
 _MOST_IN_PAIRS = 4000
-"""Atoms of which all pairs are looked at; a search by cells is faster for more."""
+"""Largest number of atoms of which all pairs are compared; a cell search is faster for more."""
 _DRIFT_FLAG_EV = 1.0e-3
 _DRIFT_FLAG_LEAST_EV = 5.0e-3
 """Drift of the conserved quantity that is flagged: per atom and ps, and per atom in all."""
@@ -38,43 +38,43 @@ _DRIFT_FLAG_LEAST_EV = 5.0e-3
 
 @dataclass(frozen=True)
 class Limits:
-    """Where a run is stopped.
+    """Limits at which a run is stopped.
 
     Attributes
     ----------
     temperature_factor, temperature_offset_K
-        Stop above factor x target + offset. Both are wide: the start of a run from an unrelaxed structure may be hot.
+        Stop above factor × target + offset. Both are generous: a run from an unrelaxed structure may start hot.
     distance_fraction
         Stop if two atoms come closer than this fraction of the sum of their covalent radii.
     volume_change
-        Stop if the volume differs from the starting one by more than this fraction.
+        Stop if the volume differs from the initial one by more than this fraction.
     check_every
-        Distances are looked at each so many steps (and at each kept frame).
+        Interval, in steps, at which distances are checked (besides every saved frame).
     extrapolation_every
-        The potential's extrapolation grade is looked at each so many steps; 0: never. Above 1 the potential
-        extrapolates from its training set (Podryabinkin and Shapeev, Comput. Mater. Sci. 140, 171 (2017)).
+        Interval, in steps, at which the extrapolation grade is evaluated; 0: never. Above 1 the potential extrapolates
+        from its training set (Podryabinkin and Shapeev, Comput. Mater. Sci. 140, 171 (2017)).
     collect_extrapolation
-        Structures of a higher grade are collected, to be labelled.
+        Structures of a higher grade are collected for labelling.
     max_extrapolation
-        A run ends, cleanly, at the first structure of a higher grade; that structure is the last one collected.
+        The run ends at the first structure of a higher grade, which is the last one collected.
     max_collected
-        Structures collected in one segment at most. If more qualify, they are thinned out evenly in time.
+        Largest number of structures collected in one segment; if more qualify, they are thinned evenly in time.
     conserved_eV_per_atom
-        Stop if the conserved quantity of the ensemble (the energy, with that of thermostat and barostat) has changed by
-        more than this since the start of the segment; None: never. LAMMPS states none for the baths of Berendsen and
-        Langevin, and a ramp of the temperature changes what is conserved.
+        Stop if the conserved quantity of the ensemble (the energy, including that of thermostat and barostat) has
+        changed by more than this since the start of the segment; None: never. LAMMPS reports none for Berendsen and
+        Langevin, and a temperature ramp changes the conserved quantity.
     melting
-        What happens when the framework leaves its sites: nothing, a flag, or the run is stopped. It needs reference
-        positions.
+        Action when the framework leaves its sites: none, a flag, or a stop. Requires reference positions.
     melting_share
         Share of the framework ions that must have left their sites.
     melting_reach_A
-        An ion has left when it is further off than half the way to the next of its kind, or than this.
+        An ion has left its site when it is further off than half the distance to the next site of its kind, or than
+        this.
     mobile_number
         Atomic number of the mobile ion, which is not part of the framework; 0: all ions are.
     keep_frames
-        A run that fails ends as *stopped*, with the reason, so that the frames before are kept; otherwise the failure
-        is raised and the segment is lost.
+        Whether a failing run ends as *stopped*, with the reason, which saves its frames; otherwise the failure is
+        raised and the segment is lost.
     """
 
     temperature_factor: float = 4.0
@@ -107,20 +107,20 @@ class Limits:
 
 
 class Monitor:
-    """Checks a run as it goes; it decides from the state and the reference, never from its own history.
+    """Checks of a running segment, which depend on the state and the reference, never on its own history.
 
     Parameters
     ----------
     numbers
         Atomic numbers.
     settings
-        Of the run.
+        Settings of the run.
     limits
-        Where it is stopped.
+        Limits at which it is stopped.
     volume0_A3
         Volume at the start of the run.
     reference
-        Structure with the sites of the framework; None: melting is not watched.
+        Structure with the sites of the framework; None: melting is not monitored.
     """
 
     def __init__(
@@ -141,13 +141,14 @@ class Monitor:
         if limits.melting != "off":
             if reference is None or not np.array_equal(reference.numbers, numbers):
                 raise SuperionicError(
-                    "Melting is to be watched, but there are no reference positions of these ions.",
+                    "Melting cannot be monitored without reference positions of these ions.",
                     fix="Pass the structure that the run started from, or set melting to off.",
                 )
             self._ions = np.flatnonzero(reference.numbers != limits.mobile_number)
             if len(self._ions) == 0:
                 raise SuperionicError(
-                    "There is no framework to watch: all ions are mobile.", fix="Set melting to off, or the mobile ion."
+                    "There is no framework to monitor: all ions are mobile.",
+                    fix="Set melting to off, or give the mobile ion.",
                 )
             self._framework = Framework(
                 reference.positions[self._ions],
@@ -171,9 +172,9 @@ class Monitor:
             )
 
     def begin(self, conserved_eV: float | None) -> None:
-        """Take the conserved quantity at the start of the segment; None where there is none or it is not watched."""
-        watched = self.limits.conserved_eV_per_atom is not None and self.settings.ramp_from_K is None
-        self._conserved0_eV = conserved_eV if watched else None
+        """Store the conserved quantity at the start of the segment; None where the ensemble has none."""
+        monitored = self.limits.conserved_eV_per_atom is not None and self.settings.ramp_from_K is None
+        self._conserved0_eV = conserved_eV if monitored else None
 
     def check_conserved(self, conserved_eV: float | None, step: int) -> None:
         """Raise :class:`CalculationFailed` if the conserved quantity has changed too much since the segment began."""
@@ -188,7 +189,7 @@ class Monitor:
             )
 
     def check_framework(self, atoms: Atoms, step: int) -> None:
-        """Note, or raise :class:`CalculationFailed`, that the framework has left its sites."""
+        """Record that the framework has left its sites; raise :class:`CalculationFailed` if that stops the run."""
         if self._framework is None:
             return
         off = self._framework.off_sites(atoms.positions[self._ions], atoms.cell.array)
@@ -205,7 +206,7 @@ class Monitor:
             )
 
     def flags(self) -> tuple[str, ...]:
-        """Say what was noted on the way and did not stop the run."""
+        """Return the observations that did not stop the run."""
         if self.melted_from is None:
             return ()
         time_ps = self.melted_from * self.settings.timestep_fs * 1.0e-3
@@ -238,9 +239,9 @@ class Monitor:
             )
 
     def _are_apart(self, atoms: Atoms) -> bool:
-        """Say whether no atoms are as near as they must not be, where compiled loops say it quickly.
+        """Return True if compiled loops show that no atoms are too close; False where a search for pairs must decide.
 
-        With a fast potential the search for pairs would cost a tenth of the run. Others have no use for numba's import.
+        With a fast potential that search would cost a tenth of the run; for others importing numba is not worth it.
         """
         cell = np.ascontiguousarray(atoms.cell.array, dtype=np.float64)
         if "numba" not in sys.modules or not atoms.pbc.all() or len(atoms) > _MOST_IN_PAIRS:
@@ -248,7 +249,7 @@ class Monitor:
         from superionic.dynamics.contacts import nearest_share
 
         inverse = np.ascontiguousarray(np.linalg.inv(cell))
-        # Within half the least height of the cell, the nearest image is the one that fractions round to.
+        # Within half the least height of the cell, the nearest image is that of the rounded fractional coordinates.
         if 2.0 * self._cutoff * sqrt(float(np.square(inverse).sum(axis=0).max())) > 1.0:
             return False
         nearest = nearest_share(np.ascontiguousarray(atoms.positions), cell, inverse, self._radii)
@@ -262,14 +263,14 @@ def soft_flags(
     volume0_A3: float,
     conserved_eV_per_atom: FloatArray | None = None,
 ) -> tuple[str, ...]:
-    """Say what a reader should know about a segment that did not fail.
+    """Return flags of a segment that did not fail.
 
     Parameters
     ----------
     settings
-        Of the run.
+        Settings of the run.
     temperatures_K, cells_A
-        Of the frames.
+        Temperatures and cells of the frames.
     volume0_A3
         Volume at the start of the run.
     conserved_eV_per_atom
@@ -286,7 +287,7 @@ def soft_flags(
     if abs(change) > 0.2:
         flags.append(f"volume changed by {100.0 * change:+.0f} %")
     if conserved_eV_per_atom is not None and len(conserved_eV_per_atom) > 2 and settings.ramp_from_K is None:
-        # A straight line through the segment: the conserved quantity oscillates, and only its drift is at fault.
+        # A straight line through the segment: the conserved quantity oscillates, and only its drift matters.
         times = np.arange(len(conserved_eV_per_atom)) * settings.frame_interval_ps
         slope = float(np.polyfit(times, conserved_eV_per_atom - conserved_eV_per_atom[0], 1)[0])
         if abs(slope) > _DRIFT_FLAG_EV and abs(slope) * times[-1] > _DRIFT_FLAG_LEAST_EV:

@@ -1,4 +1,4 @@
-"""Molecular dynamics in one call, for a notebook: frames in memory, ready to be analysed."""
+"""Molecular dynamics in one call, for notebooks, with the frames in memory for analysis."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from superionic.trajectories.reading.base import FRAMES_PER_BLOCK, Block, FilePo
 class MDRun(Shown):
     """A run of molecular dynamics: its settings, its frames, and the state at its end.
 
-    It is a :class:`.TrajectoryReader`, so that ``superionic.analyse(run)`` takes it.
+    It is a :class:`.TrajectoryReader`, so ``superionic.analyse(run)`` accepts it.
 
     Attributes
     ----------
     name
         Formula and temperature.
     settings
-        Of the integrator.
+        Settings of the integrator.
     potential
         Name and model of the potential.
     segment
         Frames (unwrapped), temperatures, energies, pressures; ``segment.state`` is where the run ended.
     notices, place
-        For whoever reads it as a trajectory.
+        Warnings and position of a reader of the trajectory.
     """
 
     name: str
@@ -69,12 +69,12 @@ class MDRun(Shown):
 
     @property
     def step_ps(self) -> float:
-        """Time step in ps, by which frames are numbered."""
+        """Time step in ps, in which frames are numbered."""
         return self.settings.timestep_fs * 1.0e-3
 
     @property
     def temperature_K(self) -> float | None:
-        """Temperature that the run was held at; None in NVE."""
+        """Target temperature of the run; None in NVE."""
         return None if self.settings.ensemble == "nve" else self.settings.temperature_K
 
     def blocks(self, frames_per_block: int = FRAMES_PER_BLOCK, start: FilePosition | None = None) -> Iterator[Block]:
@@ -140,23 +140,23 @@ def run_md(
     Parameters
     ----------
     atoms
-        Where to start, left as it is: a structure (velocities are drawn at the temperature), or an earlier run, which
-        goes on with its settings exactly as if it had never stopped.
+        Starting point, not modified: a structure (velocities are drawn at the temperature), or an earlier run, which
+        continues with its settings exactly as if it had never stopped.
     model
         The potential; see :func:`superionic.load_model`.
     temperature_K
-        Target temperature; in NVE the starting one.
+        Target temperature; in NVE that of the initial velocities.
     ps
         Length of the run in ps.
     ensemble, thermostat, barostat, cell_motion, pressure_GPa, timestep_fs, save_every
-        See :class:`superionic.dynamics.settings.MDSettings`. Its default, if None; with Berendsen's barostat his
-        thermostat.
+        See :class:`superionic.dynamics.settings.MDSettings`, whose defaults apply where None; with Berendsen's
+        barostat the default is Berendsen's thermostat.
     seed
-        Of velocities and of stochastic thermostats; the same seed gives the same run. 0 if None.
+        Seed of velocities and stochastic thermostats; the same seed gives the same run. 0 if None.
     settings
-        All of these in one object, in their place, with those that have no keyword here.
+        All settings in one object, instead of the keywords, including those without a keyword here.
     limits
-        Where the run is stopped.
+        Limits at which the run is stopped.
     progress
         Called now and then with the fraction done and a message.
 
@@ -170,7 +170,7 @@ def run_md(
     SuperionicError
         If a setting is wrong or would have no effect, or the temperature is missing.
     CalculationFailed
-        If the run blows up.
+        If the run fails.
     PotentialError
         If the potential does not cover an element.
     """
@@ -178,40 +178,43 @@ def run_md(
         "temperature_K": temperature_K, "ensemble": ensemble, "thermostat": thermostat, "barostat": barostat,
         "cell_motion": cell_motion, "pressure_GPa": pressure_GPa, "timestep_fs": timestep_fs, "save_every": save_every,
     }  # fmt: skip
-    given = {name: value for name, value in keywords.items() if value is not None}
+    keywords_set = {name: value for name, value in keywords.items() if value is not None}
     if isinstance(atoms, MDRun):
-        more = {"settings": settings, "seed": seed}
-        _demand_none([*given, *(name for name, value in more.items() if value is not None)], "a run that goes on")
-        chosen, state = atoms.settings, atoms.segment.state
+        options = {"settings": settings, "seed": seed}
+        _demand_none(
+            [*keywords_set, *(name for name, value in options.items() if value is not None)], "a run that goes on"
+        )
+        md_settings, state = atoms.settings, atoms.segment.state
     else:
         if settings is not None:
-            _demand_none(given, "settings")
-        chosen = _settings(given) if settings is None else settings
-        state = initial_state(atoms, chosen, 0 if seed is None else seed)
-    n_steps = round(ps * 1000.0 / chosen.timestep_fs)
+            _demand_none(keywords_set, "settings")
+        md_settings = _settings(keywords_set) if settings is None else settings
+        state = initial_state(atoms, md_settings, 0 if seed is None else seed)
+    n_steps = round(ps * 1000.0 / md_settings.timestep_fs)
     if n_steps < 1:
         raise SuperionicError(
-            f"Molecular dynamics: {ps:g} ps are no step of {chosen.timestep_fs:g} fs.", fix="Give a longer time."
+            f"Molecular dynamics: {ps:g} ps are less than a step of {md_settings.timestep_fs:g} fs.",
+            fix="Give a longer time.",
         )
-    segment = run_segment(state, model, chosen, n_steps, progress=progress, limits=limits)
+    segment = run_segment(state, model, md_settings, n_steps, progress=progress, limits=limits)
     identity = model.identity
     formula = reduced_formula(Counter(segment.state.to_atoms().get_chemical_symbols()))
-    name = f"{formula}, {chosen.temperature_K:g} K"
-    return MDRun(name, chosen, f"{identity.name} {identity.model}", segment)
+    name = f"{formula}, {md_settings.temperature_K:g} K"
+    return MDRun(name, md_settings, f"{identity.name} {identity.model}", segment)
 
 
-def _settings(given: dict[str, Any]) -> MDSettings:
-    if "temperature_K" not in given:
-        raise SuperionicError("Molecular dynamics: there is no temperature.", fix="Give temperature_K=700.")
-    # Berendsen's barostat goes with his thermostat; all else has its default.
-    berendsen = given.get("ensemble") == "npt" and given.get("barostat") == "berendsen"
-    return MDSettings(**(({"thermostat": "berendsen"} if berendsen else {}) | given))
+def _settings(keywords_set: dict[str, Any]) -> MDSettings:
+    if "temperature_K" not in keywords_set:
+        raise SuperionicError("Molecular dynamics: the temperature is missing.", fix="Give it, e.g. temperature_K=700.")
+    # Berendsen's barostat requires Berendsen's thermostat; all else has its default.
+    berendsen = keywords_set.get("ensemble") == "npt" and keywords_set.get("barostat") == "berendsen"
+    return MDSettings(**(({"thermostat": "berendsen"} if berendsen else {}) | keywords_set))
 
 
 def _demand_none(names: Iterable[str], beside: str) -> None:
     listed = ", ".join(names)
     if listed:
         raise SuperionicError(
-            f"Molecular dynamics: {listed} would have no effect beside {beside}, which says it all.",
-            fix="Leave it out; to go on in another way, start from run.atoms.",
+            f"Molecular dynamics: {listed} would have no effect together with {beside}, which sets everything.",
+            fix="Leave it out; to continue with other settings, start from run.atoms.",
         )

@@ -1,4 +1,4 @@
-"""What a molecular-dynamics run is asked to do."""
+"""Settings of a molecular-dynamics run."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ Engine = Literal["ase", "lammps"]
 
 @dataclass(frozen=True)
 class MDSettings:
-    """Settings of a run; frozen and checked at birth.
+    """Settings of a run; frozen, and checked when created.
 
     Attributes
     ----------
     temperature_K
-        Target temperature. In NVE only the starting one.
+        Target temperature; in NVE that of the initial velocities.
     ensemble
         ``"nve"``, ``"nvt"`` or ``"npt"``.
     thermostat
-        Of NVT: ``"nose-hoover-chain"`` (Martyna, Klein and Tuckerman 1992; paper B), ``"csvr"`` (Bussi, Donadio and
-        Parrinello 2007), ``"langevin"``, or ``"berendsen"`` (paper A; it does not sample the canonical ensemble: use
-        it to repeat published work). A barostat brings the thermostat that it was derived with: ``"mtk"`` the chain,
-        ``"berendsen"`` Berendsen's; another one in NPT is an error.
+        Thermostat of NVT: ``"nose-hoover-chain"`` (Martyna, Klein and Tuckerman 1992; paper B), ``"csvr"`` (Bussi,
+        Donadio and Parrinello 2007), ``"langevin"``, or ``"berendsen"`` (paper A; it does not sample the canonical
+        ensemble: use it to repeat published work). Each barostat of NPT requires the thermostat of its derivation:
+        ``"mtk"`` the chain, ``"berendsen"`` Berendsen's; any other is an error.
     barostat
-        Of NPT: ``"mtk"`` (Martyna, Tobias and Klein 1994) or ``"berendsen"``.
+        Barostat of NPT: ``"mtk"`` (Martyna, Tobias and Klein 1994) or ``"berendsen"``.
     cell_motion
-        Of NPT: ``"isotropic"``; ``"axes"`` (lengths of a, b, c on their own, angles fixed; ``"mtk"`` only);
-        ``"anisotropic"`` (lengths and angles; ``"mtk"`` only).
+        Motion of the cell in NPT: ``"isotropic"``; ``"axes"`` (independent lengths a, b, c at fixed angles; ``"mtk"``
+        only); ``"anisotropic"`` (lengths and angles; ``"mtk"`` only).
     pressure_GPa
         Target pressure of NPT (1 bar = 1e-4 GPa).
     timestep_fs
         Time step (papers A and B: 1 fs).
     thermostat_time_fs
-        Coupling time of the thermostat (paper B: 100 fs); of Langevin the inverse friction.
+        Coupling time of the thermostat (paper B: 100 fs); for Langevin the inverse friction.
     barostat_time_fs
         Coupling time of the barostat (paper B: 1 ps).
     compressibility_per_GPa
-        Of Berendsen's barostat only; it sets the rate, not the mean.
+        Compressibility for Berendsen's barostat; it sets the rate, not the mean.
     chain_length
         Number of thermostats in the chain.
     save_every
-        A frame is kept at each step that is a multiple of this.
+        A frame is saved at each step that is a multiple of this.
     ramp_from_K, ramp_steps
         Linear heating: the target goes from ``ramp_from_K`` to ``temperature_K`` over the first ``ramp_steps`` steps,
         and the velocities start at ``ramp_from_K`` (paper B: from 100 K over 2 ps with the cell fixed). ``None`` and
@@ -55,7 +55,7 @@ class MDSettings:
     engine
         Program that integrates: ``"ase"``, the integrators of :mod:`superionic.dynamics.integrators` on structures of
         ASE, or ``"lammps"`` (its Python module must be importable; see
-        :mod:`superionic.dynamics.lammps`). Both keep to this class and give the same observables within errors.
+        :mod:`superionic.dynamics.lammps`). Both follow these settings and give the same observables within errors.
     record_pressure
         Whether pressure is recorded in NVE and NVT too (it costs a stress evaluation a step); NPT always records it.
     """
@@ -111,7 +111,7 @@ class MDSettings:
                 raise _wrong("Berendsen's barostat moves the cell isotropically only", "use the barostat mtk")
 
     def target_temperature_K(self, step: int) -> float:
-        """Target temperature while step number ``step`` (from 1) is made."""
+        """Return the target temperature during step number ``step`` (from 1)."""
         if self.ramp_from_K is None or step >= self.ramp_steps:
             return self.temperature_K
         return self.ramp_from_K + (self.temperature_K - self.ramp_from_K) * (step / self.ramp_steps)
@@ -123,12 +123,12 @@ class MDSettings:
 
     @property
     def needs_stress(self) -> bool:
-        """Whether each step needs the stress."""
+        """Whether each step requires the stress."""
         return self.ensemble == "npt" or self.record_pressure
 
     @property
     def frame_interval_ps(self) -> float:
-        """Time between kept frames in ps."""
+        """Time between saved frames in ps."""
         return self.save_every * self.timestep_fs * 1.0e-3
 
 

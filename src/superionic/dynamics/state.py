@@ -1,6 +1,6 @@
-"""The complete state of a molecular-dynamics run: what is needed to go on as if nothing had happened.
+"""The complete state of a molecular-dynamics run: all that is needed to continue it exactly.
 
-Momenta are kept, not velocities, because a conversion there and back would lose the last bit.
+It holds momenta, not velocities, because a conversion there and back would lose the last bit.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class MDState:
 
     @property
     def temperature_K(self) -> float:
-        """Instantaneous temperature 2K/(g k_B) with g = 3n - 3: the total momentum is zero and stays so."""
+        """Instantaneous temperature 2K/(g k_B) with g = 3n - 3: the total momentum stays zero."""
         return 2.0 * self.kinetic_energy_eV / (degrees_of_freedom(len(self.numbers)) * BOLTZMANN_EV_PER_K)
 
     @property
@@ -90,7 +90,7 @@ class MDState:
         return float(abs(np.linalg.det(self.cell_A)))
 
     def to_atoms(self) -> Atoms:
-        """Give the structure with momenta; positions are unwrapped."""
+        """Return the structure with momenta; positions are unwrapped."""
         atoms = Atoms(numbers=self.numbers, positions=self.positions_A, cell=self.cell_A, pbc=self.pbc)
         atoms.set_masses(self.masses_amu)
         atoms.set_momenta(self.momenta)
@@ -98,7 +98,7 @@ class MDState:
 
 
 class Stepper(Protocol):
-    """What moves the atoms of a run: our integrators, or LAMMPS.
+    """Protocol of what moves the atoms of a run: our integrators, or LAMMPS.
 
     It moves an :class:`ase.Atoms` whose calculator is an :class:`superionic.dynamics.evaluation.Evaluation`.
     """
@@ -109,7 +109,7 @@ class Stepper(Protocol):
         """Advance the atoms by one time step."""
 
     def set_temperature(self, temperature_K: float) -> None:
-        """Set the target temperature (it has none in NVE)."""
+        """Set the target temperature, which NVE ignores."""
 
     def internals(self) -> dict[str, npt.NDArray[Any]]:
         """Return :attr:`MDState.internals`: what the next step depends on beyond the other fields."""
@@ -121,7 +121,7 @@ class Stepper(Protocol):
         """Return the conserved quantity in eV; ``None`` where there is none."""
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Release resources."""
 
 
 def initial_state(atoms: Atoms, settings: MDSettings, seed: int) -> MDState:
@@ -130,9 +130,9 @@ def initial_state(atoms: Atoms, settings: MDSettings, seed: int) -> MDState:
     Parameters
     ----------
     atoms
-        The structure; periodic in all directions. Momenta it may carry are ignored.
+        The structure, periodic in all directions. Its own momenta are ignored.
     settings
-        Of the run; velocities start at ``ramp_from_K`` if there is a ramp, at ``temperature_K`` otherwise.
+        Settings of the run; velocities start at ``ramp_from_K`` if there is a ramp, at ``temperature_K`` otherwise.
     seed
         Seed of the velocities and of the stochastic thermostats.
 
@@ -162,8 +162,8 @@ def initial_state(atoms: Atoms, settings: MDSettings, seed: int) -> MDState:
 def continued_state(state: MDState, *, cell_A: npt.ArrayLike | None = None) -> MDState:
     """Start the next phase of a protocol from the end of the last one.
 
-    Positions, momenta and the random stream go on; the step count and the thermostat start anew. With ``cell_A`` the
-    structure is strained to that cell, fractional coordinates kept (for instance to the average cell of an NPT run).
+    Positions, momenta and the random stream continue; the step count and the thermostat start afresh. With ``cell_A``
+    the structure is strained to that cell at fixed fractional coordinates (for instance the mean cell of an NPT run).
     """
     cell = np.array(state.cell_A if cell_A is None else cell_A, dtype=np.float64)
     positions = np.array(state.positions_A)
@@ -183,12 +183,12 @@ def continued_state(state: MDState, *, cell_A: npt.ArrayLike | None = None) -> M
 
 
 def degrees_of_freedom(n_atoms: int) -> int:
-    """3n - 3: total momentum is conserved (or constrained) at zero in every ensemble here."""
+    """Return 3n - 3: the total momentum is conserved (or constrained) at zero in every ensemble here."""
     return max(1, 3 * n_atoms - 3)
 
 
 def pack_rng(state: Mapping[str, Any]) -> npt.NDArray[np.uint64]:
-    """Put the state of a PCG64 generator (``bit_generator.state``) into six unsigned 64-bit integers."""
+    """Pack the state of a PCG64 generator (``bit_generator.state``) into six unsigned 64-bit integers."""
     mask = (1 << 64) - 1
     numbers = []
     for key in ("state", "inc"):
@@ -197,7 +197,7 @@ def pack_rng(state: Mapping[str, Any]) -> npt.NDArray[np.uint64]:
 
 
 def unpack_rng(packed: npt.NDArray[np.uint64]) -> np.random.Generator:
-    """Inverse of :func:`pack_rng`."""
+    """Return the random generator of a state packed by :func:`pack_rng`."""
     numbers = [int(number) for number in packed]
     bits = np.random.PCG64()
     bits.state = {

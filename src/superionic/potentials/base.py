@@ -1,8 +1,8 @@
-"""One small protocol for every potential, and how they are loaded by the name of their model.
+"""The protocol that every potential follows, and the loading of potentials by name.
 
-A potential turns ``ase.Atoms`` into energy, forces and (when asked for) stress. It declares who it is
-(:class:`PotentialIdentity`) without its engine being importable, so that plans, checks and reports can speak of it in
-an environment that has no torch.
+A potential turns ``ase.Atoms`` into energy, forces and (when asked for) stress. It declares its
+identity (:class:`PotentialIdentity`) even where its engine cannot be imported, so that plans, checks and reports can
+describe it in an environment without torch.
 
 Signs and units are those of ASE: forces are -dE/dr in eV/Å; stress is (1/V) dE/dε in eV/Å³ in Voigt order
 xx, yy, zz, yz, xz, xy (positive under tension, negative under compression).
@@ -32,7 +32,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PotentialIdentity:
-    """Everything that must be the same for two energies to be comparable, and what a record has to say.
+    """What must agree for two energies to be comparable, and what a record must state about a potential.
 
     Attributes
     ----------
@@ -44,22 +44,22 @@ class PotentialIdentity:
         Version of the code that evaluates it (the pinned one in :func:`describe_potential`, the installed one in a
         loaded potential).
     checkpoint_sha256
-        SHA-256 of the checkpoint file; of the arrays if fine-tuned weights were given; of the parameters of an
-        analytic potential.
+        SHA-256 of the checkpoint file, of the arrays of fine-tuned weights, or of the parameters of an analytic
+        potential.
     energy_convention
-        What zero and which corrections the energies carry: a word of :mod:`superionic.conventions`. Energies of two
-        conventions never meet on one hull.
+        Zero and corrections of the energies: a term of :mod:`superionic.conventions`. Energies of different conventions
+        are never placed on one hull.
     level_of_theory
         What the potential was trained to reproduce.
     elements
-        Chemical symbols that it covers, in order of atomic number. Empty only in a description of a user's file that
-        cannot be read without its engine; a loaded potential always names them.
+        Chemical symbols of the elements covered, in order of atomic number. Empty only in the description of a user's
+        file that cannot be read without its engine; never in a loaded potential.
     licence
         Licence of the model (and of the code where they differ).
     engine
         Name of the engine environment that can evaluate it; ``"core"`` where none is needed.
     fine_tuned
-        Whether the weights are not the published ones.
+        Whether the weights differ from the published ones.
     """
 
     name: str
@@ -78,34 +78,34 @@ class PotentialIdentity:
         missing = sorted(set(atoms.get_chemical_symbols()) - set(self.elements))
         if missing:
             raise PotentialError(
-                f"The potential {self.name} ({self.model}) does not know the element(s) {', '.join(missing)}.",
+                f"The potential {self.name} ({self.model}) does not cover the element(s) {', '.join(missing)}.",
                 fix="Choose a potential that covers them; `superionic engines list` shows what each one covers.",
             )
 
 
 def frozen(forces: npt.ArrayLike, stress: npt.ArrayLike | None) -> tuple[FloatArray, FloatArray | None]:
-    """Copy forces (n_atoms, 3) and a Voigt stress (6,) into arrays that nothing changes.
+    """Copy forces (n_atoms, 3) and a Voigt stress (6,) into read-only arrays.
 
     Raises
     ------
     ValueError
         If a shape is wrong.
     """
-    of_atoms, of_cell = np.array(forces, dtype=np.float64), None
-    if of_atoms.ndim != 2 or of_atoms.shape[1] != 3:
-        raise ValueError(f"forces must have shape (n_atoms, 3), not {of_atoms.shape}")
-    of_atoms.setflags(write=False)
+    force_array, stress_array = np.array(forces, dtype=np.float64), None
+    if force_array.ndim != 2 or force_array.shape[1] != 3:
+        raise ValueError(f"forces must have shape (n_atoms, 3), not {force_array.shape}")
+    force_array.setflags(write=False)
     if stress is not None:
-        of_cell = np.array(stress, dtype=np.float64)
-        if of_cell.shape != (6,):
-            raise ValueError(f"stress must have shape (6,), not {of_cell.shape}")
-        of_cell.setflags(write=False)
-    return of_atoms, of_cell
+        stress_array = np.array(stress, dtype=np.float64)
+        if stress_array.shape != (6,):
+            raise ValueError(f"stress must have shape (6,), not {stress_array.shape}")
+        stress_array.setflags(write=False)
+    return force_array, stress_array
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a potential says about one structure.
+    """Energy, forces and stress of one structure, as a potential predicts them.
 
     Attributes
     ----------
@@ -139,19 +139,19 @@ class Prediction:
 
 @runtime_checkable
 class Potential(Protocol):
-    """What a potential offers. Adapters inherit :class:`BasePotential`, which leaves only ``evaluate`` to write."""
+    """The protocol of a potential. Adapters inherit :class:`BasePotential`, which leaves only ``evaluate`` to write."""
 
     @property
     def identity(self) -> PotentialIdentity:
-        """Who it is."""
+        """Identity of the potential."""
         ...
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Energy, forces and, if ``stress``, stress of ``atoms``, which are left as they are."""
+        """Return energy, forces and, if ``stress``, the stress of ``atoms``, which are not modified."""
         ...
 
     def calculator(self, *, stress: bool = True) -> Calculator:
-        """Give an ASE calculator of this potential; without ``stress`` it is cheaper and refuses to give one."""
+        """Return an ASE calculator of this potential; without ``stress`` it is cheaper and cannot compute stress."""
         ...
 
     def check_elements(self, atoms: Atoms) -> None:
@@ -165,7 +165,7 @@ class BasePotential:
     Attributes
     ----------
     together
-        Structures that are worth handing to :meth:`evaluate_many` at once.
+        Number of structures worth passing to :meth:`evaluate_many` at once.
     """
 
     together = 1
@@ -175,7 +175,7 @@ class BasePotential:
 
     @property
     def identity(self) -> PotentialIdentity:
-        """Who the potential is."""
+        """Identity of the potential."""
         return self._identity
 
     def check_elements(self, atoms: Atoms) -> None:
@@ -183,32 +183,32 @@ class BasePotential:
         self._identity.check_elements(atoms)
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Energy, forces and, if ``stress``, stress of ``atoms``; see :class:`Potential`."""
+        """Return energy, forces and, if ``stress``, the stress of ``atoms``; see :class:`Potential`."""
         raise NotImplementedError
 
     def evaluate_many(self, structures: Sequence[Atoms], *, stress: bool = True) -> list[Prediction]:
-        """Evaluate several structures, which need have nothing in common; together where that is faster."""
+        """Evaluate several unrelated structures, in one batch where that is faster."""
         return [self.evaluate(atoms, stress=stress) for atoms in structures]
 
     def calculator(self, *, stress: bool = True) -> PotentialCalculator:
-        """Give an ASE calculator that evaluates this potential."""
+        """Return an ASE calculator that evaluates this potential."""
         return PotentialCalculator(self, stress=stress)
 
 
 class DispersedPotential(BasePotential):
-    """A potential with a dispersion term added to it; whatever else it offers is its own.
+    """A potential with a dispersion term added; everything else is passed on to the potential itself.
 
     Parameters
     ----------
     potential
-        One whose energies have no such term.
+        A potential whose energies contain no dispersion term.
     dispersion
         The term.
 
     Raises
     ------
     PotentialError
-        If its energies have one already.
+        If the energies of the potential already contain one.
     """
 
     def __init__(self, potential: Potential, dispersion: Dispersion) -> None:
@@ -217,7 +217,7 @@ class DispersedPotential(BasePotential):
         self.dispersion = dispersion
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Energy, forces and, if ``stress``, stress of ``atoms``; see :class:`Potential`."""
+        """Return energy, forces and, if ``stress``, the stress of ``atoms``; see :class:`Potential`."""
         bare = self.potential.evaluate(atoms, stress=stress)
         energy_eV, forces, voigt = self.dispersion.evaluate(atoms, stress=stress)
         both = bare.stress_eV_per_A3 is not None and voigt is not None
@@ -228,33 +228,33 @@ class DispersedPotential(BasePotential):
         )
 
     def __getattr__(self, name: str) -> Any:
-        # Descriptors and grades are those of what was learned: the term needs none.
+        # Descriptors and grades belong to the learned part; the analytic term has none.
         if name in ("descriptors", "extrapolation_grade", "grade_limit_text", "state_arrays"):
             return getattr(self.potential, name)
         raise AttributeError(name)
 
 
 def dispersed(identity: PotentialIdentity, dispersion: Dispersion) -> PotentialIdentity:
-    """Describe a potential with a dispersion term added to it.
+    """Return the identity of a potential with a dispersion term added.
 
     Raises
     ------
     PotentialError
-        If its energies have one already.
+        If the energies of the potential already contain one.
     """
     level, convention = identity.level_of_theory, identity.energy_convention
-    there = dispersion_in(convention) or dispersion_in(level)
-    if there is not None:
+    present = dispersion_in(convention) or dispersion_in(level)
+    if present is not None:
         raise PotentialError(
-            f"The energies of {identity.name} {identity.model} have dispersion already ({there}): {convention}.",
+            f"The energies of {identity.name} {identity.model} already include dispersion ({present}): {convention}.",
             where="dispersion",
-            fix="Leave out its `dispersion`.",
+            fix="Remove `dispersion` from this potential.",
         )
     return with_term(identity, dispersion.term(convention, level))
 
 
 def with_term(identity: PotentialIdentity, term: str) -> PotentialIdentity:
-    """Name the energies of a potential as those that have a dispersion term, added or learned."""
+    """Return the identity of a potential whose energies include a dispersion term, added or learned."""
     return replace(
         identity,
         energy_convention=with_dispersion(identity.energy_convention, term),
@@ -263,7 +263,7 @@ def with_term(identity: PotentialIdentity, term: str) -> PotentialIdentity:
 
 
 def evaluate_each(potential: Potential, structures: Sequence[Atoms]) -> Iterator[Prediction | CalculationFailed]:
-    """Evaluate structures with stress, as many at once as the potential is made for; one that fails gives its failure.
+    """Evaluate structures with stress, in batches that suit the potential; yield the failure of one that fails.
 
     Raises
     ------
@@ -272,13 +272,13 @@ def evaluate_each(potential: Potential, structures: Sequence[Atoms]) -> Iterator
     """
     together = potential.together if isinstance(potential, BasePotential) else 1
     for first in range(0, len(structures), together):
-        some = structures[first : first + together]
+        batch = structures[first : first + together]
         if isinstance(potential, BasePotential) and together > 1:
-            with contextlib.suppress(CalculationFailed):  # one of them fails: then each by itself, to know which
-                made = potential.evaluate_many(some)
-                yield from made
+            with contextlib.suppress(CalculationFailed):  # one failed: evaluate each alone to learn which
+                predictions = potential.evaluate_many(batch)
+                yield from predictions
                 continue
-        for atoms in some:
+        for atoms in batch:
             try:
                 yield potential.evaluate(atoms)
             except CalculationFailed as failure:
@@ -354,7 +354,7 @@ class PotentialCalculator(Calculator):  # type: ignore[misc]  # ASE has no type 
 
 
 def potential_names() -> tuple[str, ...]:
-    """Names that :func:`load_potential` knows, in alphabetical order."""
+    """Return the names that :func:`load_potential` accepts, in alphabetical order."""
     return tuple(models())
 
 
@@ -376,7 +376,7 @@ def describe_potential(
     dispersion
         Term to add to it: ``"d3bj"``, or the fields of :class:`superionic.potentials.dispersion.Dispersion`.
     options
-        Options with which it is loaded: a ``file`` of the user and what he says of it are part of the description.
+        Options with which it is loaded; a user's ``file``, and what the user states about it, enter the description.
 
     Returns
     -------
@@ -394,9 +394,9 @@ def describe_potential(
     return identity if dispersion is None else dispersed(identity, dispersion_of(dispersion, identity))
 
 
-def dispersion_of(given: str | Mapping[str, Any] | Dispersion, identity: PotentialIdentity) -> Dispersion:
-    """Make the dispersion term of a potential out of what a user wrote; its energies name the functional."""
-    return Dispersion.of(given, identity.energy_convention, identity.level_of_theory)
+def dispersion_of(specification: str | Mapping[str, Any] | Dispersion, identity: PotentialIdentity) -> Dispersion:
+    """Build the dispersion term of a potential from a user's specification; its energies name the functional."""
+    return Dispersion.of(specification, identity.energy_convention, identity.level_of_theory)
 
 
 def load_potential(
@@ -448,7 +448,7 @@ def load_potential(
 
 
 def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of arrays by name: of name, dtype, shape and bytes in order of name."""
+    """Return the SHA-256 of named arrays: of name, dtype, shape and bytes, in order of name."""
     digest = hashlib.sha256()
     for key in sorted(weights):
         array = np.ascontiguousarray(weights[key])

@@ -1,8 +1,8 @@
-"""What adapters share that read a user's checkpoint: its checksum, what may be believed of it, and safe loading.
+"""What the adapters of users' checkpoints share: checksums, statements about a checkpoint, and safe loading.
 
 A checkpoint of PyTorch is a pickle, and a pickle can run any code when it is loaded. So files are read as plain data
-(tensors, numbers, names) wherever their format allows it. One that cannot be read so is refused unless the user says
-its SHA-256, as a word that he knows where the file is from.
+(tensors, numbers, names) wherever their format allows it. Any other file is refused unless the user states
+its SHA-256, and so vouches for its origin.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from superionic.potentials.base import BasePotential, PotentialIdentity
 FloatArray = npt.NDArray[np.float64]
 
 MOST_BYTES = 5_000_000_000
-"""A larger file is no checkpoint of the engines here."""
+"""Largest file taken for a checkpoint; those of the engines here are smaller."""
 
 PRECISIONS = ("float32", "float64")
 NOT_STATED = "not stated"
@@ -33,14 +33,14 @@ NOT_STATED = "not stated"
 
 @dataclass(frozen=True)
 class Statement:
-    """What is known, or said by the user, about a checkpoint.
+    """What is on record about a checkpoint, or stated by the user.
 
     Attributes
     ----------
     model
-        Its name, for people.
+        Display name.
     energy_convention
-        A word of :mod:`superionic.conventions`.
+        A term of :mod:`superionic.conventions`.
     level_of_theory
         What it was trained to reproduce.
     licence
@@ -62,7 +62,7 @@ class Statement:
         *,
         fine_tuned: bool = False,
     ) -> PotentialIdentity:
-        """Describe the potential of this name and engine that the checkpoint makes; ``licence`` is that of its code."""
+        """Return the identity of the checkpoint's potential in an engine; ``licence`` is that of the engine's code."""
         return PotentialIdentity(
             name=engine,
             model=self.model,
@@ -78,18 +78,18 @@ class Statement:
 
 
 class TorchPotential(BasePotential):
-    """A potential that is a network of PyTorch, its parameters frozen.
+    """A PyTorch network as a potential, its parameters frozen.
 
     Parameters
     ----------
     identity
-        Who it is.
+        Identity of the potential.
     network
         The module.
     device
-        Of torch, by name.
+        Name of the torch device.
     dtype
-        Of torch, which the network is brought to; None leaves it as it is.
+        Torch dtype to convert the network to; None leaves it as it is.
     """
 
     def __init__(self, identity: PotentialIdentity, network: Any, *, device: str, dtype: Any = None) -> None:
@@ -103,7 +103,7 @@ class TorchPotential(BasePotential):
             parameter.requires_grad_(False)
 
     def state_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """All weights as arrays by name: what ``weights`` of ``load`` takes."""
+        """Return all weights as arrays by name, in the form that ``weights`` of ``load`` takes."""
         return {
             name: value.detach().cpu().numpy().copy()
             for name, value in self._network.state_dict().items()
@@ -112,7 +112,7 @@ class TorchPotential(BasePotential):
 
 
 def checksum(path: str | Path, members: Sequence[str] = ()) -> str:
-    """SHA-256 of a file; of a folder, that of the lines ``<SHA-256>  <name>`` of the ``members`` that are read from it.
+    """Return the SHA-256 of a file; for a folder, of the lines ``<SHA-256>  <name>`` of the ``members`` read from it.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def checksum(path: str | Path, members: Sequence[str] = ()) -> str:
 def stated(
     sha256: str, known: Statement | None, options: Mapping[str, Any], *, engine: str, model: str | None
 ) -> Statement:
-    """Join what is on record about a checkpoint with what the user says of it.
+    """Combine the record of a checkpoint with what the user states about it.
 
     Parameters
     ----------
@@ -138,14 +138,14 @@ def stated(
     known
         What is on record.
     options
-        ``energy_convention`` and ``level_of_theory``, as the user gives them; others are not looked at.
+        ``energy_convention`` and ``level_of_theory`` as the user states them; other options are ignored.
     engine, model
-        What runs it, and its name, for people.
+        Engine that runs it, and its display name.
 
     Raises
     ------
     PotentialError
-        If neither says the energy convention, if it is no known word, or if the user contradicts the record.
+        If neither states the energy convention, if it is not a known one, or if the user contradicts the record.
     """
     energy_convention = options.get("energy_convention")
     if known is not None:
@@ -158,7 +158,7 @@ def stated(
         return known
     if energy_convention is None:
         raise PotentialError(
-            f"Nothing says which energies this {engine} checkpoint gives (SHA-256 {sha256[:12]}...).",
+            f"The energy convention of this {engine} checkpoint is not stated (SHA-256 {sha256[:12]}...).",
             fix=f"State its energy_convention; {advice('')}.",
         )
     if not is_convention(energy_convention):
@@ -173,7 +173,7 @@ def stated(
 
 
 def demand_trust(path: str | Path, sha256: str, trust_sha256: str | None, *, instead: str) -> None:
-    """Refuse a file that runs code when it is loaded, unless the user named its checksum.
+    """Refuse a file that runs code when it is loaded, unless the user has stated its checksum.
 
     Raises
     ------
@@ -182,11 +182,11 @@ def demand_trust(path: str | Path, sha256: str, trust_sha256: str | None, *, ins
     """
     if trust_sha256 is not None and trust_sha256.lower() == sha256:
         return
-    said = "" if trust_sha256 is None else f", which is not the trusted one ({trust_sha256[:12]}...)"
+    mismatch = "" if trust_sha256 is None else f", which is not the trusted one ({trust_sha256[:12]}...)"
     raise PotentialError(
-        f"Loading this file would run code that is stored in it (a pickle); its SHA-256 is {sha256}{said}.",
+        f"Loading this file would run code that is stored in it (a pickle); its SHA-256 is {sha256}{mismatch}.",
         where=str(path),
-        fix=f"{instead} If you know that it comes from who you think, say so with trust_sha256: {sha256}",
+        fix=f"{instead} If you are sure of its origin, state it: trust_sha256: {sha256}",
     )
 
 
@@ -198,12 +198,12 @@ def load_tensors(path: Path, *, allow: Sequence[Any] = ()) -> Any:
     path
         The file.
     allow
-        Harmless classes and functions that may be named in it besides PyTorch's own.
+        Harmless classes and functions, besides PyTorch's own, that the file may refer to.
 
     Raises
     ------
     PotentialError
-        If it is no such file, or holds more than data.
+        If it is not such a file, or holds more than data.
     """
     import pickle
 
@@ -216,7 +216,7 @@ def load_tensors(path: Path, *, allow: Sequence[Any] = ()) -> Any:
         raise PotentialError(f"The checkpoint cannot be read: {error.strerror}.", where=str(path)) from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise PotentialError(
-            "This is no checkpoint that can be read as plain data: " + _first_reason(str(error)),
+            "The checkpoint cannot be read as plain data: " + _first_reason(str(error)),
             where=str(path),
             fix="Download it again; a file that holds more than tensors and settings is not loaded.",
         ) from error
@@ -243,7 +243,7 @@ def load_weights(network: Any, weights: Mapping[str, npt.NDArray[Any]], engine: 
 
 
 def installed_version(package: str) -> str:
-    """Version of a package in this environment."""
+    """Return the version of a package in this environment."""
     from importlib.metadata import version
 
     return version(package)
@@ -261,7 +261,7 @@ def torch_dtype(precision: str, engine: str) -> Any:
     import torch
 
     if precision not in PRECISIONS:
-        raise PotentialError(f"{engine} does not run in {precision!r}.", fix="Use float32 or float64.")
+        raise PotentialError(f"{engine} does not run in the precision {precision!r}.", fix="Use float32 or float64.")
     return getattr(torch, precision)
 
 
@@ -273,9 +273,9 @@ def fill(network: Any, *, seed: int, normalised: bool) -> None:
     network
         A torch module; its parameters are replaced.
     seed
-        Of the normal numbers, which are drawn in the order of the parameters' names.
+        Seed of the normal random numbers, which are drawn in order of the parameters' names.
     normalised
-        Whether the network divides by the root of the number of inputs by itself (e3nn does, ``torch.nn`` does not).
+        Whether the network itself divides by the root of the number of inputs (e3nn does, ``torch.nn`` does not).
     """
     import torch
 
@@ -290,7 +290,7 @@ def fill(network: Any, *, seed: int, normalised: bool) -> None:
 
 
 def wrapped_fractions(atoms: Atoms, engine: str) -> FloatArray:
-    """Fractional coordinates, wrapped along periodic directions; far from the origin single precision eats digits.
+    """Return fractional coordinates, wrapped along periodic directions to save digits in single precision.
 
     Raises
     ------
@@ -308,7 +308,7 @@ def wrapped_fractions(atoms: Atoms, engine: str) -> FloatArray:
 
 
 def voigt(tensor: FloatArray) -> FloatArray:
-    """Symmetric part of a (3, 3) tensor as xx, yy, zz, yz, xz, xy."""
+    """Return the symmetric part of a (3, 3) tensor as xx, yy, zz, yz, xz, xy."""
     symmetric = 0.5 * (tensor + tensor.T)
     return np.asarray(symmetric[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]], dtype=np.float64)
 

@@ -1,6 +1,6 @@
-"""Measures how well a potential keeps the contract; the contract tests (and `engines check`) judge the numbers.
+"""Measure how well a potential keeps the contract; the contract tests (and `engines check`) judge the numbers.
 
-It runs where the potential runs, so that one suite serves every adapter in every engine environment.
+The measurement runs where the potential runs, so that one suite serves every adapter in every engine environment.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _VOIGT = {(0, 0): 0, (1, 1): 1, (2, 2): 2, (1, 2): 3, (0, 2): 4, (0, 1): 5}
 def conform(
     settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None
 ) -> dict[str, Any]:
-    """Measure all points of the contract on the stored structure (a task).
+    """Measure every point of the contract on the stored structure (a task).
 
     Parameters
     ----------
@@ -50,11 +50,11 @@ def conform(
     )
     step = float(settings.get("step_A", 0.005))
     atoms = li3ycl6_cell()
-    kept = atoms.copy()
+    original = atoms.copy()
     first = potential.evaluate(atoms)
-    mutated = atoms != kept or atoms.calc is not None or set(atoms.arrays) != set(kept.arrays)
+    mutated = atoms != original or atoms.calc is not None or set(atoms.arrays) != set(original.arrays)
     second = potential.evaluate(atoms)
-    cheap = potential.evaluate(atoms, stress=False)
+    without_stress = potential.evaluate(atoms, stress=False)
     report: dict[str, Any] = {
         "energy_convention": potential.identity.energy_convention,
         "elements": list(potential.identity.elements),
@@ -64,24 +64,32 @@ def conform(
             first.energy_eV == second.energy_eV and np.array_equal(first.forces_eV_per_A, second.forces_eV_per_A)
         ),
         "refuses_unknown_element": _refuses_unknown(potential),
-        "no_stress_unless_asked": cheap.stress_eV_per_A3 is None,
+        "no_stress_unless_asked": without_stress.stress_eV_per_A3 is None,
         "net_force_eV_per_A": float(np.abs(first.forces_eV_per_A.sum(axis=0)).max()),
-        "without_stress_force_eV_per_A": float(np.abs(cheap.forces_eV_per_A - first.forces_eV_per_A).max()),
-        "force_eV_per_A": force_error(potential, atoms, cheap, _FORCE_PROBES, step),
+        "without_stress_force_eV_per_A": float(np.abs(without_stress.forces_eV_per_A - first.forces_eV_per_A).max()),
+        "force_eV_per_A": force_error(potential, atoms, without_stress, _FORCE_PROBES, step),
         "stress_eV_per_A3": _stress_error(potential, atoms, step),
     }
 
     order = np.random.Generator(np.random.PCG64(1)).permutation(len(atoms))
     _compare(report, "permutation", potential, atoms, atoms[order], expected_forces=lambda forces: forces[order])
     moved = atoms.copy()
-    # By more than the cell, so that wrapping is put to the test.
+    # By more than the cell, so that wrapping is tested.
     moved.positions += [13.7, -25.1, 7.3]
     _compare(report, "translation", potential, atoms, moved, expected_forces=lambda forces: forces)
-    turn = _rotation(0.7, np.array([1.0, -2.0, 0.5]))
-    turned = atoms.copy()
-    turned.set_cell(atoms.cell.array @ turn.T, scale_atoms=False)
-    turned.positions = atoms.positions @ turn.T
-    _compare(report, "rotation", potential, atoms, turned, expected_forces=lambda forces: forces @ turn.T, turn=turn)
+    rotation = _rotation(0.7, np.array([1.0, -2.0, 0.5]))
+    rotated = atoms.copy()
+    rotated.set_cell(atoms.cell.array @ rotation.T, scale_atoms=False)
+    rotated.positions = atoms.positions @ rotation.T
+    _compare(
+        report,
+        "rotation",
+        potential,
+        atoms,
+        rotated,
+        expected_forces=lambda forces: forces @ rotation.T,
+        rotation=rotation,
+    )
     doubled = atoms.repeat((1, 1, 2))
     _compare(
         report, "extensivity", potential, atoms, doubled, expected_forces=lambda forces: np.vstack([forces, forces])
@@ -124,7 +132,7 @@ def _compare(
     other: Atoms,
     *,
     expected_forces: Any,
-    turn: np.ndarray | None = None,
+    rotation: np.ndarray | None = None,
 ) -> None:
     reference, result = potential.evaluate(atoms), potential.evaluate(other)
     energy = result.energy_eV / len(other) - reference.energy_eV / len(atoms)
@@ -133,8 +141,8 @@ def _compare(
         np.abs(result.forces_eV_per_A - expected_forces(reference.forces_eV_per_A)).max()
     )
     before, after = _tensor(reference.stress_eV_per_A3), _tensor(result.stress_eV_per_A3)
-    if turn is not None:
-        before = turn @ before @ turn.T
+    if rotation is not None:
+        before = rotation @ before @ rotation.T
     report[f"{name}_stress_eV_per_A3"] = float(np.abs(after - before).max())
 
 
@@ -152,7 +160,7 @@ def _rotation(angle: float, axis: np.ndarray) -> np.ndarray:
 
 
 def _refuses_unknown(potential: Potential) -> bool:
-    """Whether radon, which no potential here covers, is refused with the typed error, by all entrances."""
+    """Whether radon, which no potential here covers, is refused with the typed error at every entry point."""
     atoms = li3ycl6_cell()
     atoms.numbers[0] = 86
     calculated = atoms.copy()
@@ -173,12 +181,12 @@ def _refuses_unknown(potential: Potential) -> bool:
 def describe_surroundings(
     settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None
 ) -> dict[str, Any]:
-    """Tell whether a potential's descriptors change when the crystal is turned, shifted and renumbered (a task).
+    """Measure whether a potential's descriptors change when the crystal is rotated, shifted and renumbered (a task).
 
     Returns
     -------
     dict
-        ``shape`` of the descriptors, their ``largest`` magnitude, and the ``largest_change``.
+        ``shape`` of the descriptors, their ``largest`` magnitude, and the ``largest_change`` of any.
     """
     del inputs, context
     potential: Any = load_potential(settings["name"], model=settings.get("model"))

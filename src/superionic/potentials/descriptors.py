@@ -1,8 +1,8 @@
-"""What the surroundings of atoms look like, as numbers: the potential's own descriptors, or built-in ones.
+"""Numerical descriptors of atomic environments: the potential's own, or built-in ones.
 
 A potential that offers ``descriptors(atoms) -> (n_atoms, d)`` (NEP, CHGNet, MACE) describes atoms as it sees them: two
-surroundings that it cannot tell apart have the same descriptors. The built-in ones need numpy alone, and serve where a
-potential has none.
+environments that it cannot distinguish have the same descriptors. The built-in ones need numpy alone, and serve where
+a potential has none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _N_ANGULAR = 5
 
 
 def atomic_descriptors(potential: Potential | None, atoms: Atoms, numbers: Sequence[int]) -> FloatArray:
-    """Describe the surroundings of each atom by the potential, or by the built-in descriptors where it has none.
+    """Describe the environment of each atom by the potential, or by the built-in descriptors where it has none.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def atomic_descriptors(potential: Potential | None, atoms: Atoms, numbers: Seque
     atoms
         A structure.
     numbers
-        Atomic numbers of the elements that the built-in descriptors tell apart; all elements of the set.
+        Atomic numbers of the elements that the built-in descriptors distinguish: all elements of the data set.
 
     Returns
     -------
@@ -59,9 +59,9 @@ def built_in_descriptors(atoms: Atoms, numbers: Sequence[int], cutoff_A: float =
     atoms
         A structure.
     numbers
-        Atomic numbers of the elements told apart, in any order; doubles are ignored.
+        Atomic numbers of the elements to distinguish, in any order; duplicates are ignored.
     cutoff_A
-        Reach in Å.
+        Cutoff in Å.
 
     Returns
     -------
@@ -75,7 +75,9 @@ def built_in_descriptors(atoms: Atoms, numbers: Sequence[int], cutoff_A: float =
     elements = np.unique(np.asarray(numbers, dtype=np.int64))
     kinds = np.searchsorted(elements, atoms.numbers)
     if len(elements) == 0 or np.any(elements[np.minimum(kinds, len(elements) - 1)] != atoms.numbers):
-        raise PotentialError("The descriptors do not know an element of the structure.", fix="Name all elements.")
+        raise PotentialError(
+            "The structure has an element that the descriptors do not cover.", fix="Name all elements."
+        )
     pairs = pairs_within(atoms.positions, atoms.cell.array, atoms.pbc, cutoff_A)
     r = pairs.distances_A
     smooth = 0.5 * (1.0 + np.cos(np.pi * r / cutoff_A))
@@ -94,7 +96,7 @@ def built_in_descriptors(atoms: Atoms, numbers: Sequence[int], cutoff_A: float =
 def structure_features(descriptors: FloatArray, atomic_numbers: npt.ArrayLike, numbers: Sequence[int]) -> FloatArray:
     """Describe a structure by its atoms: mean and standard deviation of their descriptors, element by element.
 
-    The mean tells one phase or ordering from another; the spread tells that a few ions are between sites.
+    The mean distinguishes phases and orderings; the spread shows that a few ions are between sites.
 
     Parameters
     ----------
@@ -103,18 +105,18 @@ def structure_features(descriptors: FloatArray, atomic_numbers: npt.ArrayLike, n
     atomic_numbers
         (n_atoms,).
     numbers
-        Atomic numbers of all elements of the set; the block of an element that is not there is zero.
+        Atomic numbers of all elements of the data set; the block of an absent element is zero.
 
     Returns
     -------
     array, (n_elements × 2d,)
     """
-    found = np.asarray(atomic_numbers)
+    of_atoms = np.asarray(atomic_numbers)
     blocks = []
     for number in np.unique(np.asarray(numbers, dtype=np.int64)):
-        rows = descriptors[found == number]
-        # Weighted by the share of the element, so that a distance between structures counts atoms alike.
-        share = np.sqrt(len(rows) / max(1, len(found)))
+        rows = descriptors[of_atoms == number]
+        # Weighted by the share of the element, so that every atom counts alike in a distance between structures.
+        share = np.sqrt(len(rows) / max(1, len(of_atoms)))
         mean, spread = (rows.mean(axis=0), rows.std(axis=0)) if len(rows) else (np.zeros(descriptors.shape[1]),) * 2
         blocks += [share * mean, share * spread]
     return np.concatenate(blocks)

@@ -1,12 +1,12 @@
-"""Dispersion (van der Waals forces) as a term of its own: D3 with Becke–Johnson damping, by the library simple-dftd3.
+"""Dispersion (van der Waals forces) as a separate term: D3 with Becke–Johnson damping, by the library simple-dftd3.
 
-Semilocal functionals such as PBE lack it, and so do potentials that learned them: layered halides come out a tenth
+Semilocal functionals such as PBE lack it, and so do potentials trained on them: layered halides come out a tenth
 too large at 1 bar. The term is a sum over pairs of atoms, −Σ s_n C_n/(R^n + (a1 R0 + a2)^n) with n = 6 and 8, whose
 coefficients depend on the elements and on how many neighbours each atom has (S. Grimme, J. Antony, S. Ehrlich and
 H. Krieg, J. Chem. Phys. 132, 154104 (2010); S. Grimme, S. Ehrlich and L. Goerigk, J. Comput. Chem. 32, 1456 (2011)).
-The term of three bodies is left out, as in VASP's IVDW = 12.
+The three-body term is left out, as in VASP's IVDW = 12.
 
-It is not learned and needs no training: it is added to a potential (``dispersion`` of
+The term needs no training: it is added to a potential (``dispersion`` of
 :func:`superionic.potentials.base.load_potential`) or to labels
 (:func:`superionic.labels.corrected.with_dispersion_term`).
 """
@@ -31,11 +31,11 @@ FloatArray = npt.NDArray[np.float64]
 
 METHODS: Final = ("d3bj",)
 FUNCTIONALS: Final = ("PBE", "PBEsol", "SCAN", "r2SCAN")
-"""Functionals for which parameters of D3(BJ) were published, of those that potentials and labels here are of."""
+"""Functionals of the potentials and labels here for which D3(BJ) parameters have been published."""
 
 LIBRARY: Final = "dftd3"
 VERSION: Final = "1.7.0"
-"""The one version of the library that is taken: numbers of two versions are two results."""
+"""The only version of the library accepted, since the numbers of two versions may differ."""
 
 EVALUATION_S_PER_ATOM: Final = 0.0002
 """CPU seconds of an evaluation with forces and stress, per atom of a dense crystal, at the usual cutoffs: for plans."""
@@ -54,7 +54,7 @@ class Dispersion:
     Attributes
     ----------
     functional
-        The functional to whose energies it belongs: one of :data:`FUNCTIONALS`; it decides on the damping.
+        Functional whose energies it corrects: one of :data:`FUNCTIONALS`; it sets the damping.
     method
         ``"d3bj"``.
     cutoff_A
@@ -63,7 +63,7 @@ class Dispersion:
     coordination_cutoff_A
         Distance up to which neighbours are counted; their number has converged at the default.
     version
-        Of the library, see :data:`VERSION`.
+        Version of the library, see :data:`VERSION`.
 
     Raises
     ------
@@ -81,7 +81,7 @@ class Dispersion:
         for name, known in (("method", METHODS), ("functional", FUNCTIONALS), ("version", (VERSION,))):
             if getattr(self, name) not in known:
                 raise PotentialError(
-                    f"Dispersion knows no {name} {getattr(self, name)!r}.",
+                    f"Dispersion has no {name} {getattr(self, name)!r}.",
                     where=f"dispersion.{name}",
                     fix=f"Write {' or '.join(known)}.",
                 )
@@ -91,30 +91,30 @@ class Dispersion:
                 raise PotentialError(
                     f"{name} of dispersion must lie between 0 and 200 Å, and is {value:g}.",
                     where=f"dispersion.{name}",
-                    fix="Leave it out for the usual one.",
+                    fix="Leave it out for the default.",
                 )
             object.__setattr__(self, name, value)
 
     @classmethod
-    def of(cls, given: str | Mapping[str, Any] | Dispersion, *levels: str) -> Dispersion:
-        """Make the term out of what a user wrote.
+    def of(cls, specification: str | Mapping[str, Any] | Dispersion, *levels: str) -> Dispersion:
+        """Build the term from a user's specification.
 
         Parameters
         ----------
-        given
+        specification
             ``"d3bj"``, or the fields by name.
         levels
-            Energy convention, level of theory or functional of what it is added to; the first that names a functional
-            decides where none is given.
+            Energy convention, level of theory or functional of what it is added to; where the specification has no
+            functional, the first that names one is used.
 
         Raises
         ------
         PotentialError
             If a field is unknown or impossible, or nothing names the functional.
         """
-        if isinstance(given, Dispersion):
-            return given
-        values: dict[str, Any] = {"method": given} if isinstance(given, str) else dict(given)
+        if isinstance(specification, Dispersion):
+            return specification
+        values: dict[str, Any] = {"method": specification} if isinstance(specification, str) else dict(specification)
         known = [field.name for field in fields(cls)]
         if unknown := sorted(set(values) - set(known)):
             raise PotentialError(
@@ -126,7 +126,7 @@ class Dispersion:
             values["functional"] = next((name for level in levels if (name := functional_in(level))), None)
         if values["functional"] is None:
             raise PotentialError(
-                f"Nothing says for which functional dispersion is to be added: {' / '.join(levels)!r} names none that "
+                f"The functional of the dispersion term is not known: {' / '.join(levels)!r} names none that "
                 "D3(BJ) has parameters for.",
                 where="dispersion",
                 fix=f"State it: dispersion: {{method: {values.get('method', METHODS[0])}, functional: PBE}} (or "
@@ -135,19 +135,19 @@ class Dispersion:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields as plain values: what :meth:`of` takes, and what keys of tasks depend on."""
+        """Return the fields as plain values: what :meth:`of` takes, and what the keys of tasks depend on."""
         return asdict(self)
 
     def term(self, *levels: str) -> str:
-        """Name the term as energy conventions have it: what differs from the usual stands in its brackets.
+        """Return the name of the term in energy conventions; in brackets is what differs from the default.
 
         Parameters
         ----------
         levels
             As for :meth:`of`.
         """
-        usual = next((name for level in levels if (name := functional_in(level))), None)
-        words = ["BJ"] if self.functional == usual else ["BJ", self.functional]
+        functional = next((name for level in levels if (name := functional_in(level))), None)
+        words = ["BJ"] if self.functional == functional else ["BJ", self.functional]
         if self.cutoff_A != _CUTOFF_A:
             words.append(f"to {self.cutoff_A:g} Å")
         if self.coordination_cutoff_A != _COORDINATION_CUTOFF_A:
@@ -162,7 +162,7 @@ class Dispersion:
         atoms
             n atoms, periodic in any number of directions.
         stress
-            Whether stress is asked for, for which they have to be periodic in all of them.
+            Whether to evaluate stress, which requires periodicity in all directions.
 
         Returns
         -------
@@ -174,7 +174,7 @@ class Dispersion:
         EngineError
             If the library is not installed in this Python, or in another version.
         PotentialError
-            If an element is not covered, or stress is asked of a structure that is not periodic.
+            If an element is not covered, or stress is requested for a structure that is not periodic in all directions.
         CalculationFailed
             If the library refuses the structure.
         """
@@ -183,9 +183,9 @@ class Dispersion:
             raise PotentialError(
                 "Stress needs a structure that is periodic in all directions.", fix="Evaluate it with stress=False."
             )
-        if len(atoms) and int(atoms.numbers.max()) > LAST_NUMBER:  # there the library reads what is not its own
+        if len(atoms) and int(atoms.numbers.max()) > LAST_NUMBER:  # beyond it the library reads past its tables
             raise PotentialError(
-                f"D3 covers the elements up to number {LAST_NUMBER}, and there is {max(atoms.numbers)}.",
+                f"D3 covers elements up to atomic number {LAST_NUMBER}; the structure has {max(atoms.numbers)}.",
                 fix="Leave out `dispersion`.",
             )
         damping = _damping(self.functional)
@@ -195,19 +195,19 @@ class Dispersion:
             )
             pairs, coordination = self.cutoff_A / Bohr, self.coordination_cutoff_A / Bohr
             model.set_realspace_cutoff(pairs, 0.0, coordination)
-            found = model.get_dispersion(damping, grad=True)
+            computed = model.get_dispersion(damping, grad=True)
         except RuntimeError as error:
             raise CalculationFailed(f"the dispersion library failed: {error}", {"n_atoms": len(atoms)}) from error
-        forces = -np.asarray(found["gradient"]) * (Hartree / Bohr)
+        forces = -np.asarray(computed["gradient"]) * (Hartree / Bohr)
         voigt = None
         if stress:
-            tensor = np.asarray(found["virial"]) * Hartree / atoms.get_volume()
+            tensor = np.asarray(computed["virial"]) * Hartree / atoms.get_volume()
             voigt = (0.5 * (tensor + tensor.T))[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-        return float(found["energy"]) * Hartree, forces, voigt
+        return float(computed["energy"]) * Hartree, forces, voigt
 
 
 def library_problem() -> str | None:
-    """Say why the library cannot be used in this Python; None where it can."""
+    """Return why the library cannot be used in this Python; None where it can."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -228,7 +228,7 @@ def _library() -> Any:
 
 
 def missing_library(problem: str, python: str) -> EngineError:
-    """Say that the library is missing in the environment of an interpreter, and how it gets there."""
+    """Return the error that the library is missing in an interpreter's environment, with the way to install it."""
     return EngineError(
         f"Dispersion is evaluated by the library {LIBRARY} (simple-dftd3), which {problem}.",
         where=python,

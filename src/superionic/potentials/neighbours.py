@@ -1,7 +1,7 @@
 """Pairs of atoms within a cutoff under periodic boundary conditions, in plain numpy.
 
-The list is a function of the structure alone (no skin, no history), so that an evaluation is bit for bit the same
-wherever in a run it happens.
+The list is a function of the structure alone (no skin, no history), so that an evaluation is bitwise the same at any
+point of a run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _ENOUGH_FOR_A_TREE = 100
 
 @dataclass(frozen=True)
 class Pairs:
-    """Directed pairs: every pair appears once from each of its ends.
+    """Directed pairs: every pair appears once from each end.
 
     Attributes
     ----------
@@ -67,19 +67,19 @@ def pairs_within(positions_A: FloatArray, cell_A: FloatArray, pbc: npt.ArrayLike
     counts = np.where(periodic, np.ceil(reach).astype(int), 0)
     grids = [np.arange(-count, count + 1) for count in counts]
     shifts = np.stack(np.meshgrid(*grids, indexing="ij"), axis=-1).reshape(-1, 3)
-    # One axis after the other: each is a small table of shifts against atoms.
-    kept = np.ones((1, len(positions)), dtype=bool)
+    # Axis by axis: each is a small table of shifts against atoms.
+    in_reach = np.ones((1, len(positions)), dtype=bool)
     for axis, grid in enumerate(grids):
-        there = fractional[None, :, axis] + grid[:, None]
-        inside = ((there > -reach[axis]) & (there < 1.0 + reach[axis])) | (not periodic[axis])
-        kept = (kept[:, None, :] & inside[None, :, :]).reshape(-1, len(positions))
-    image, ghost_index = np.nonzero(kept)
+        coordinate = fractional[None, :, axis] + grid[:, None]
+        inside = ((coordinate > -reach[axis]) & (coordinate < 1.0 + reach[axis])) | (not periodic[axis])
+        in_reach = (in_reach[:, None, :] & inside[None, :, :]).reshape(-1, len(positions))
+    image, ghost_index = np.nonzero(in_reach)
     ghosts = wrapped[ghost_index] + shifts[image] @ basis
     is_home = (shifts[image] == 0).all(axis=1)
 
     home_ghost = np.full(len(positions), -1)
     home_ghost[ghost_index[is_home]] = np.nonzero(is_home)[0]
-    # A tree also finds the pairs among the ghosts, so it pays only where an atom has few neighbours.
+    # A tree also finds the pairs of ghosts, so it is faster only where an atom has few neighbours.
     few = len(ghosts) > _ENOUGH_FOR_A_TREE and len(ghosts) * cutoff_A**3 < abs(float(np.linalg.det(basis)))
     search = _by_tree if few and periodic.all() else _by_rows
     centre, ghost, vectors, squares = search(wrapped, ghosts, home_ghost, cutoff_A)
@@ -91,7 +91,7 @@ def _by_rows(
 ) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
     """Compare every atom with every ghost."""
     centres: list[IntArray] = []
-    found: list[IntArray] = []
+    neighbours: list[IntArray] = []
     vectors: list[FloatArray] = []
     squares: list[FloatArray] = []
     rows = max(1, _PAIRS_AT_ONCE // max(1, len(ghosts)))
@@ -104,16 +104,16 @@ def _by_rows(
         square[np.arange(stop - start), home_ghost[start:stop]] = np.inf
         local, ghost = np.nonzero(square < cutoff_A**2)
         centres.append(local + start)
-        found.append(ghost)
+        neighbours.append(ghost)
         vectors.append(ghosts[ghost] - wrapped[local + start])
         squares.append(square[local, ghost])
-    return np.concatenate(centres), np.concatenate(found), np.concatenate(vectors), np.concatenate(squares)
+    return np.concatenate(centres), np.concatenate(neighbours), np.concatenate(vectors), np.concatenate(squares)
 
 
 def _by_tree(
     wrapped: FloatArray, ghosts: FloatArray, home_ghost: IntArray, cutoff_A: float
 ) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
-    """Do the same with a tree of the ghosts; the same pairs in the same order, to the last bit."""
+    """Find the same pairs in the same order, to the last bit, with a tree of the ghosts."""
     from scipy.spatial import cKDTree
 
     atom_of = np.full(len(ghosts), -1)
@@ -133,7 +133,7 @@ def _by_tree(
 
 
 def _complete(cell: FloatArray, periodic: npt.NDArray[np.bool_]) -> FloatArray:
-    """Give a non-singular basis: directions that are not periodic get a unit vector normal to the others."""
+    """Return a non-singular basis: directions that are not periodic get a unit vector normal to the others."""
     if periodic.all():
         return cell
     basis = cell.copy()

@@ -1,12 +1,13 @@
-"""Each potential proves itself on a stored structure before it is believed.
+"""Prove each potential on a stored structure before its results are trusted.
 
-A wrong combination of package, weights and libraries can load without a word and give wrong energies whose forces
-still are their exact derivatives (matgl 4 with older weights: -1.9 instead of -4.3 eV/atom). Only values on record
+A wrong combination of package, weights and libraries can load without an error and give wrong energies whose exact
+derivatives the forces still are (matgl 4 with older weights: -1.9 instead of -4.3 eV/atom). Only values on record
 catch that. They are in the ``proof_records.json`` of each model, measured with the pinned versions in single precision
 on one thread (x86-64). Engines without weights of their own are proved on small networks with fixed random weights,
-and the files that a user brings by :func:`prove_file`.
+and users' own files by :func:`prove_file`.
 
-Tolerances are wide for rounding on another processor (1e-6 eV/atom is usual) and tight for a wrong model.
+Tolerances are wide enough for rounding on another processor (typically 1e-6 eV/atom) and far below the error of a
+wrong model.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _TOLERANCES = {
     "force_eV_per_A": FORCE_TOLERANCE_EV_PER_A,
     "stress_eV_per_A3": STRESS_TOLERANCE_EV_PER_A3,
 }
-# Of the checks that need no record: central differences in single precision, with a step of 0.01 Å.
+# For the checks that need no record: central differences in single precision, with a step of 0.01 Å.
 _STEP_A = 0.01
 _DERIVATIVE_EV_PER_A = 0.03
 _PERMUTATION_EV_PER_ATOM = 1.0e-4
@@ -46,7 +47,7 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, 
     Parameters
     ----------
     settings
-        ``potential``: name; ``model``: which one, or ``None`` for the default; or ``models``: several in turn.
+        ``potential``: name; ``model``: its model, or ``None`` for the default; or ``models``: several in turn.
     inputs, context
         Not needed.
 
@@ -67,32 +68,32 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, 
     del inputs, context
     name = settings["potential"]
     models = settings.get("models") or [settings.get("model")]
-    told: dict[str, Any] = {}
+    proof: dict[str, Any] = {}
     for model in models:
         record = record_of(name, model)
-        found = _prove_by_record(load_potential(name, model=model), record)
-        if told:
-            worst = {key: max(found["differences"][key], told["differences"][key]) for key in found["differences"]}
-            found["differences"] = worst
-        told = found
-    return told
+        current = _prove_by_record(load_potential(name, model=model), record)
+        if proof:
+            worst = {key: max(current["differences"][key], proof["differences"][key]) for key in current["differences"]}
+            current["differences"] = worst
+        proof = current
+    return proof
 
 
 def prove_file(
     settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None
 ) -> dict[str, Any]:
-    """Decide whether a user's checkpoint is to be believed in this engine (a task).
+    """Decide whether a user's checkpoint can be trusted in this engine (a task).
 
-    A file on record must give the values on record. Any other must be finite and repeatable, independent of the order
-    of the atoms, have forces that are the derivatives of its energy, and, where it covers Li, Y and Cl and states a
-    known energy convention, lie within 0.3 eV/atom of what that convention gives for the stored Li9Y3Cl18 cell. What
-    it gives at its first use is kept by the caller, and must be given again ever after.
+    A file on record must give the values on record. The results of any other must be finite and repeatable, independent
+    of the order of the atoms, have forces that are the derivatives of its energy, and, where it covers Li, Y and Cl and
+    states a known energy convention, lie within 0.3 eV/atom of what that convention gives for the stored Li9Y3Cl18
+    cell. The caller stores the results of the first use, which every later use must reproduce.
 
     Parameters
     ----------
     settings
         ``potential``, ``model`` and ``options`` (with ``file``) as :func:`superionic.potentials.base.load_potential`
-        takes them; ``first_use``: what this function gave before for the same file, or None.
+        takes them; ``first_use``: what this function returned for the same file before, or None.
     inputs, context
         Not needed.
 
@@ -105,14 +106,14 @@ def prove_file(
     Raises
     ------
     EngineError
-        If it is not to be believed, with the reason.
+        If it cannot be trusted, with the reason.
     """
     del inputs, context
     potential = load_potential(settings["potential"], model=settings.get("model"), **dict(settings["options"]))
     identity = potential.identity
     structure = cell_of(identity.elements)
     first = potential.evaluate(structure)
-    told = {
+    results = {
         "energy_eV": first.energy_eV,
         "energy_eV_per_atom": first.energy_eV / len(structure),
         "forces_eV_per_A": np.array(first.forces_eV_per_A),
@@ -124,8 +125,8 @@ def prove_file(
         _demand_plausible(potential, structure, first)
         record, basis = settings.get("first_use"), "first use"
     if record is None:
-        return {**told, "basis": "plausible", "differences": {}}
-    return {**told, "basis": basis, "differences": _demand_record(potential, first, record, basis)}
+        return {**results, "basis": "plausible", "differences": {}}
+    return {**results, "basis": basis, "differences": _demand_record(potential, first, record, basis)}
 
 
 def _prove_by_record(potential: Potential, record: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,16 +152,16 @@ def _demand_record(
 ) -> dict[str, float]:
     identity = potential.identity
     differences = compare(prediction, record)
-    # Written so that a difference that is not a number fails, too.
+    # Written so that a difference of NaN fails as well.
     wrong = [key for key, tolerance in _TOLERANCES.items() if not differences[key] <= tolerance]
     if not wrong:
         return differences
-    told = ", ".join(f"{key} differs by {differences[key]:.3g} (allowed {_TOLERANCES[key]:.1g})" for key in wrong)
+    deviations = ", ".join(f"{key} differs by {differences[key]:.3g} (allowed {_TOLERANCES[key]:.1g})" for key in wrong)
     energies = f"{prediction.energy_eV / len(prediction.forces_eV_per_A):.3f} eV/atom"
     known = f"{record['energy_eV'] / len(prediction.forces_eV_per_A):.3f}"
     raise EngineError(
-        f"{identity.name} ({identity.model}, version {identity.version}) is silently wrong: {told}; the stored cell "
-        f"has {energies} and not {known} ({basis}).",
+        f"{identity.name} ({identity.model}, version {identity.version}) is silently wrong: {deviations}; the stored "
+        f"cell has {energies} and not {known} ({basis}).",
         where=f"{models()[identity.name].package}, proof_records.json" if basis == "values on record" else None,
         fix=_fix(identity),
     )
@@ -178,7 +179,7 @@ def _demand_plausible(potential: Potential, structure: Atoms, prediction: Predic
     shuffled = potential.evaluate(structure[order], stress=False).energy_eV
     if not abs(shuffled - prediction.energy_eV) / n_atoms <= _PERMUTATION_EV_PER_ATOM:
         raise EngineError(
-            f"{who} gives another energy when the atoms stand in another order, by "
+            f"{who} gives another energy when the atoms are listed in another order, by "
             f"{abs(shuffled - prediction.energy_eV) / n_atoms:.2g} eV/atom.",
             fix=_fix(identity),
         )
@@ -194,10 +195,10 @@ def _demand_plausible(potential: Potential, structure: Atoms, prediction: Predic
     energy = prediction.energy_eV / n_atoms
     if not abs(energy - expected) <= WINDOW_EV_PER_ATOM:
         raise EngineError(
-            f"{who} gives {energy:.2f} eV/atom for the stored Li9Y3Cl18 cell, and energies of the convention "
-            f"{identity.energy_convention!r} are near {expected:.2f}. Weights and program do not belong together, or "
-            "the convention is another one. (Its forces are right derivatives, so nothing else would tell.)",
-            fix="Correct energy_convention if the file is of another one; else do not use the file with this engine.",
+            f"{who} gives {energy:.2f} eV/atom for the stored Li9Y3Cl18 cell, but energies of the convention "
+            f"{identity.energy_convention!r} are near {expected:.2f}. Either the weights do not fit the program, or "
+            "the convention is another one. (The forces are correct derivatives, so no other check would show it.)",
+            fix="Correct energy_convention if the file has another one; else do not use the file with this engine.",
         )
 
 
@@ -236,7 +237,7 @@ def _fix(identity: PotentialIdentity) -> str:
 
 
 def measure(name: str, model: str | None = None, **options: Any) -> dict[str, Any]:
-    """Evaluate the stored structure: what a record is made from."""
+    """Evaluate the stored structure, for a record."""
     potential = load_potential(name, model=model, **options)
     prediction = potential.evaluate(li3ycl6_cell())
     if prediction.stress_eV_per_A3 is None:
@@ -251,7 +252,7 @@ def measure(name: str, model: str | None = None, **options: Any) -> dict[str, An
 
 
 def record_of(name: str, model: str | None = None) -> dict[str, Any]:
-    """Give the values on record of a potential.
+    """Return the values on record of a potential.
 
     Raises
     ------
@@ -272,7 +273,7 @@ def record_of(name: str, model: str | None = None) -> dict[str, Any]:
 
 
 def find_record(identity: PotentialIdentity) -> dict[str, Any] | None:
-    """Give the values on record of a loaded potential, by its name, model and checksum; None if there are none."""
+    """Return the values on record of a loaded potential, by its name, model and checksum; None if there are none."""
     record = _records(identity.name).get(f"{identity.name}:{identity.model}")
     return record if record is not None and record["checkpoint_sha256"] == identity.checkpoint_sha256 else None
 
@@ -285,7 +286,7 @@ def _records(name: str) -> dict[str, dict[str, Any]]:
 
 
 def compare(prediction: Prediction, record: Mapping[str, Any]) -> dict[str, float]:
-    """Largest differences between a prediction and a record, per atom for the energy."""
+    """Return the largest differences between a prediction and a record, per atom for the energy."""
     forces = prediction.forces_eV_per_A
     stress = np.zeros(6) if prediction.stress_eV_per_A3 is None else prediction.stress_eV_per_A3
     return {

@@ -1,4 +1,4 @@
-"""The stored structures on which potentials are proved and compared."""
+"""Stored structures on which potentials are proved and compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ase import Atoms
 
 
 def li3ycl6_cell() -> Atoms:
-    """Give an ordered Li9Y3Cl18 cell (30 atoms) of trigonal Li3YCl6, slightly displaced so that all forces are alive.
+    """Return an ordered Li9Y3Cl18 cell (30 atoms) of trigonal Li3YCl6, slightly displaced so that no force vanishes.
 
     Geometry: the trigonal (P-3m1) form of Li3YCl6 of Asano et al., Adv. Mater. 30, 1803075 (2018), rounded to 0.001,
     with yttrium on (0, 0, 0) and on both (1/3, 2/3, 0.487) positions, lithium on the six positions of z = 1/2 and on
@@ -35,10 +35,10 @@ def li3ycl6_cell() -> Atoms:
 
 
 def cell_of(elements: Sequence[str]) -> Atoms:
-    """Give the cell of :func:`li3ycl6_cell`, or one like it of other elements where Li, Y or Cl is not covered.
+    """Return the cell of :func:`li3ycl6_cell`, or one like it of other elements where Li, Y or Cl is not covered.
 
     Lithium becomes the lightest element, chlorine the heaviest and yttrium one between, and lengths scale with
-    the covalent radii: a structure of sane distances for checks that hold for any potential, not a compound.
+    the covalent radii: a structure with sensible distances for checks that hold for any potential, not a compound.
     """
     atoms = li3ycl6_cell()
     if {"Li", "Y", "Cl"} <= set(elements):
@@ -56,10 +56,10 @@ def cell_of(elements: Sequence[str]) -> Atoms:
 
 
 def _on_axis(x: float, z: float) -> list[tuple[float, float, float]]:
-    """Positions (x, 0, z) under the operations of P-3m1 for z = 0 or 1/2."""
+    """Return the positions (x, 0, z) under the operations of P-3m1 for z = 0 or 1/2."""
     return [(x, 0.0, z), (0.0, x, z), (-x, -x, z), (-x, 0.0, -z), (0.0, -x, -z), (x, x, -z)]
 
 
 def _on_mirror(x: float, z: float) -> list[tuple[float, float, float]]:
-    """Positions (x, 2x, z) under the operations of P-3m1."""
+    """Return the positions (x, 2x, z) under the operations of P-3m1."""
     return [(x, 2 * x, z), (-2 * x, -x, z), (x, -x, z), (-x, -2 * x, -z), (2 * x, x, -z), (-x, x, -z)]

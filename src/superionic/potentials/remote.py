@@ -12,18 +12,18 @@ from ase import Atoms
 from superionic.potentials.base import BasePotential, PotentialIdentity, Prediction, load_potential
 
 Ask = Callable[[Mapping[str, Any], Mapping[str, Any]], Mapping[str, Any]]
-"""Has :func:`answer` called in the other process, with these settings and inputs."""
+"""Function that calls :func:`answer` in the other process, with these settings and inputs."""
 
 
 class RemotePotential(BasePotential):
-    """A potential in a process that stays warm, behind the protocol of one that is loaded here.
+    """A potential in another, long-lived process, with the protocol of one that is loaded here.
 
     Parameters
     ----------
     name, model, options
         As for :func:`superionic.potentials.base.load_potential`.
     ask
-        The way to the other process.
+        Function that calls the other process.
 
     Raises
     ------
@@ -34,11 +34,11 @@ class RemotePotential(BasePotential):
     def __init__(self, name: str, model: str | None, options: Mapping[str, Any], ask: Ask) -> None:
         self._settings = {"name": name, "model": model, "options": dict(options)}
         self._ask = ask
-        about = ask(self._settings, {})
-        super().__init__(PotentialIdentity(**{**about, "elements": tuple(about["elements"])}))
+        identity = ask(self._settings, {})
+        super().__init__(PotentialIdentity(**{**identity, "elements": tuple(identity["elements"])}))
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Energy, forces and, if ``stress``, stress of ``atoms``; see :class:`superionic.potentials.base.Potential`."""
+        """Return energy, forces and, if ``stress``, the stress of ``atoms``, evaluated in the other process."""
         structure = {
             "numbers": atoms.numbers,
             "positions": atoms.positions,
@@ -50,7 +50,7 @@ class RemotePotential(BasePotential):
 
 
 def answer(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Say who a potential is, or evaluate it on ``inputs["atoms"]``; it is loaded once and kept."""
+    """Return the identity of a potential, or evaluate it on ``inputs["atoms"]``; it is loaded once."""
     potential = context.cache.get("remote")
     if potential is None:
         potential = load_potential(settings["name"], model=settings["model"], **settings["options"])

@@ -1,4 +1,4 @@
-"""From arrays of positions to everything that is reported about transport, in one call."""
+"""Analyse transport in one call: from arrays of positions to all that is reported."""
 
 from __future__ import annotations
 
@@ -28,38 +28,37 @@ from superionic.transport.observables.framework import FrameworkMotion, framewor
 FloatArray = NDArray[np.float64]
 
 STANDS_STILL = 1.0e-3
-"""Share of D* below which D_σ of a whole crystal, all of whose atoms are mobile, is none: momentum stays zero."""
+"""D_σ/D* below which D_σ is only noise where all atoms are mobile, since their momentum stays zero."""
 _UNKNOWN = Estimate(0.0, math.inf, (0.0, math.inf), (0.0, math.inf), is_upper_bound=True)
 
 
 @dataclass(frozen=True, repr=False)
 class TransportAnalysis(Shown):
-    """All that one trajectory says about transport.
+    """Transport properties from one trajectory.
 
     Attributes
     ----------
     tracer_diffusivity_cm2_per_s, charge_diffusivity_cm2_per_s, haven_ratio
         Estimates of D*, D_σ and H = D*/D_σ.
     nernst_einstein_conductivity_S_per_cm, ionic_conductivity_S_per_cm
-        From D* and from D_σ; None without temperature and charges.
+        Conductivities from D* and from D_σ; None without temperature and charges.
     window_ps
-        The lag from which on D is within a tenth of its limit, and the length of the run; or the window asked for.
+        The lag from which D is within a tenth of its limit, and the length of the run; or the requested window.
     n_hops
-        Hops of mobile ions, those to and fro included.
+        Hops of mobile ions, including hops to and fro.
     flags
-        Sentences for the reader of the result, most general first.
+        Sentences for the reader, most general first.
     tracer, charge
-        The full results.
+        Full results.
     msd, framework_msd
         Mean squared displacement of the mobile ions and of the framework (None without one), thinned in log(lag).
     framework_moved
-        Share of framework atoms that left their sites, but for those of polyanions that turned; None without a
-        framework.
+        Share of framework atoms that left their sites, except in polyanions that turned; None without a framework.
     framework
-        Whether the framework kept its sites, and since when it melts; None without one.
+        Whether the framework stayed on its sites, and when it began to melt; None without one.
     diffusivity_tensor_cm2_per_s
-        D* as a tensor in the frame of the cell, with joint errors; None where D* was not asked for over all three axes,
-        and where no motion was seen.
+        D* as a tensor in the frame of the cell, with joint errors; None unless D* is over all three axes, and where
+        nothing moved.
     """
 
     tracer_diffusivity_cm2_per_s: Estimate
@@ -98,41 +97,41 @@ def analyse_displacements(
     plane: tuple[int, int] | None = None,
     window_ps: tuple[float, float] | None = None,
 ) -> TransportAnalysis:
-    """Diffusivities, Haven ratio and conductivities with honest errors from unwrapped positions.
+    """Compute diffusivities, Haven ratio and conductivities, with their errors, from unwrapped positions.
 
     Parameters
     ----------
     positions_A
         (n_frames, n_atoms, 3) unwrapped positions in Å.
     cell_A
-        (3, 3) cell, or (n_frames, 3, 3), of which the mean volume counts.
+        (3, 3) cell, or (n_frames, 3, 3) cells, of which the mean volume is used.
     mobile_mask
         (n_atoms,) True for mobile ions; the others are the framework whose drift is removed.
     frame_interval_ps
         Time between frames in ps.
     temperature_K
-        For the conductivities.
+        Temperature of the run, for the conductivities.
     charges
-        Charge numbers in e: one for all mobile ions, or one for each atom (n_atoms,), of which those of mobile ions
-        count. Without them D_σ is that of equal charges, and there is no conductivity.
+        Charge numbers in e: one for all mobile ions, or one for each atom (n_atoms,), of which those of mobile
+        ions are used. Without them D_σ is that of equal charges, and there is no conductivity.
     masses
-        (n_atoms,) to remove the motion of the framework's centre of mass; without, of its centre of number.
+        (n_atoms,) masses, to remove the motion of the framework's centre of mass; if omitted, of its geometric centre.
     kinds
-        (n_atoms,) atomic numbers, by which ions of the framework know the next site of their kind; else the masses.
+        (n_atoms,) atomic numbers, which identify the nearest site of a framework ion's own kind; else the masses.
     hop_length_A
-        Usual distance between neighbouring sites.
+        Typical distance between neighbouring sites.
     axes
         Cartesian axes to average over; two for planar diffusion.
     plane
         Instead of axes, the plane of two vectors of the (mean) cell, such as (0, 2) for the ac plane of paper A; d = 2.
         Tensors are then given in axes of the plane: the first along the first vector, the third across it.
     window_ps
-        Lags of the user's own between which D is taken as level, instead of what it levels off to.
+        Lags between which D is taken as constant, instead of the limit to which it levels off.
 
     Raises
     ------
     AnalysisError
-        For arrays that do not fit together, positions that are not finite, or no mobile ion. Never for few hops.
+        For inconsistent arrays, positions that are not finite, or no mobile ion. Never for few hops.
     """
     positions = checked_positions(positions_A, frame_interval_ps)
     check_axes(axes, hop_length_A)
@@ -141,7 +140,7 @@ def analyse_displacements(
     if mask.shape != (n_atoms,):
         raise AnalysisError(f"The mask of mobile ions has the shape {mask.shape}, the positions have {n_atoms} atoms.")
     if not mask.any():
-        raise AnalysisError("No mobile ion in the trajectory.", fix="Name an element that the trajectory holds.")
+        raise AnalysisError("No mobile ion in the trajectory.", fix="Name an element of the trajectory.")
     if temperature_K is not None and not (np.isfinite(temperature_K) and temperature_K > 0.0):
         raise AnalysisError(f"The temperature must be positive, not {temperature_K!r} K.")
     cells = np.asarray(cell_A, dtype=np.float64)
@@ -226,7 +225,7 @@ def analyse_displacements(
 
 
 def _axes_of_plane(cells: FloatArray, plane: tuple[int, int]) -> FloatArray:
-    """Orthonormal rows: along the first vector of the plane, in the plane across it, and normal to the plane."""
+    """Return orthonormal rows: along the first vector of the plane, across it in the plane, and normal to the plane."""
     if sorted(plane) not in ([0, 1], [0, 2], [1, 2]):
         raise AnalysisError(f"A plane is spanned by two of the cell's vectors 0, 1 and 2, not by {plane!r}.")
     mean = cells if cells.ndim == 2 else cells.mean(axis=0)

@@ -1,4 +1,4 @@
-"""A number with an honest error: value, standard error, and intervals that mean what they say."""
+"""A number with its error: value, standard error, and intervals with their stated coverage."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ LEVEL_95 = 0.95
 
 @dataclass(frozen=True, repr=False)
 class Estimate(Shown):
-    """A quantity with its error, in whatever unit the name of the attribute that holds it says.
+    """A quantity with its error, in the unit named by the attribute that holds it.
 
     Attributes
     ----------
     value
         The estimate; never negative. ``inf`` only for a Haven ratio whose charge diffusivity vanishes.
     error
-        One standard error, widened for the few data it may rest on; compare with ``interval68`` where it is skewed.
+        One standard error, widened where it rests on few data; compare with the ``interval68`` of skewed distributions.
     interval68, interval95
         Intervals that hold the truth with 68.27 % and 95 % probability; not symmetric when hops are few.
     is_upper_bound
@@ -45,7 +45,7 @@ class Estimate(Shown):
 
     @property
     def is_unknown(self) -> bool:
-        """Whether nothing bounds the quantity, on neither side."""
+        """Whether the quantity is unbounded on both sides."""
         return self.interval95[0] <= 0.0 and math.isinf(self.interval95[1])
 
     def scaled(self, factor: float) -> Estimate:
@@ -102,14 +102,14 @@ def count_like_estimate(
     variance
         Its variance, in the square of the same unit.
     degrees_of_freedom
-        Of the variance.
+        Degrees of freedom of the variance.
     bound_per_hop
-        What one hop of one ion contributes to ``value``. If given, few hops were seen: where the intervals begin at
-        zero, their upper ends are at least the exact Poisson limits of so many, for none −ln(1 − p) hops.
+        Contribution of one hop of one ion to ``value``, to be given where hops were few: intervals that begin at zero
+        then end no lower than the exact Poisson limits of ``n_hops`` hops, which for none are −ln(1 − p) hops.
     n_hops
-        How many hops that were; with none, the intervals begin at zero.
+        Number of hops; with none, the intervals begin at zero.
     force_upper_bound
-        Let the intervals begin at zero although the value is significant.
+        Make the intervals begin at zero although the value is significant.
     """
     value = max(float(value), 0.0)
     sigma = math.sqrt(max(float(variance), 0.0))
@@ -153,7 +153,7 @@ def posterior_estimate(
     bound_per_hop, n_hops
         As for :func:`count_like_estimate`.
     force_upper_bound
-        Let the intervals begin at zero although the error is below the value.
+        Make the intervals begin at zero although the error is below the value.
     """
     if len(values) == 0:
         return count_like_estimate(0.0, 0.0, bound_per_hop=bound_per_hop, n_hops=n_hops, force_upper_bound=True)
@@ -161,7 +161,7 @@ def posterior_estimate(
     middle = 1.0 / float(probabilities @ (1.0 / values))
     spread = math.sqrt(float(probabilities @ (values - middle) ** 2)) / middle
     bounded = force_upper_bound or spread > 1.0 or (bound_per_hop is not None and n_hops == 0)
-    if bounded:  # the harmonic mean would be that of the smallest values that are thought possible
+    if bounded:  # the harmonic mean would be dominated by the smallest values of the grid
         middle = float(np.interp(0.5, below, values))
         spread = math.sqrt(float(probabilities @ (values - middle) ** 2)) / middle
     intervals = []
@@ -179,7 +179,7 @@ def posterior_estimate(
 
 
 def ratio_estimate(numerator: Estimate, denominator: Estimate) -> Estimate:
-    """Ratio of two estimates with log-normal intervals; errors are taken as independent.
+    """Return the ratio of two estimates with log-normal intervals, assuming independent errors.
 
     Where the denominator is an upper bound its ratio has no upper end; where the numerator is one it begins at zero.
     """
@@ -210,15 +210,15 @@ def pool(estimates: Sequence[Estimate], weights: Sequence[float] | None = None) 
     """Average independent estimates of one quantity (replicas, orderings) with fixed weights.
 
     The error is the larger of the propagated one and the one from the scatter between the estimates, so that
-    orderings which truly differ are not averaged into a false certainty. A single estimate is returned as it is.
+    averaging orderings that truly differ does not understate the error. A single estimate is returned unchanged.
 
     Parameters
     ----------
     estimates
-        One or more.
+        One or more estimates.
     weights
-        Non-negative, for instance ions × duration, or degeneracies; equal if omitted. They must not be made from the
-        estimated errors: an estimate that is low by chance has a low error too, and would pull the average down.
+        Non-negative weights, for instance ions × duration, or degeneracies; equal if omitted. They must not depend on
+        the estimated errors: an estimate that is low by chance has a low error too, and would bias the average down.
     """
     if len(estimates) == 0:
         raise AnalysisError("There is nothing to average.", fix="Give at least one estimate.")
@@ -237,8 +237,8 @@ def pool(estimates: Sequence[Estimate], weights: Sequence[float] | None = None) 
     effective = 1.0 / float(share @ share)
     bounded = all(e.is_upper_bound for e in estimates)
     if between > propagated:
-        # What the scatter adds is known as poorly as it has members, the rest is known (Welch and Satterthwaite): two
-        # replicas that differ a little more than they should do not throw all certainty away.
+        # Degrees of freedom by Welch and Satterthwaite, only for what the scatter adds: two replicas that differ
+        # slightly more than expected should not void all certainty.
         added = between - propagated
         dof = max(effective - 1.0, 1.0) * (between / added) ** 2
         return count_like_estimate(mean, between, degrees_of_freedom=dof, force_upper_bound=bounded)
@@ -247,17 +247,17 @@ def pool(estimates: Sequence[Estimate], weights: Sequence[float] | None = None) 
 
 @dataclass(frozen=True)
 class PooledEstimate:
-    """An average over orderings of averages over replicas, and where its variance comes from.
+    """An average over orderings of averages over replicas, with the origin of its variance.
 
     Attributes
     ----------
     estimate
         The average.
     statistical, ordering
-        Relative standard errors of the average by the statistics of the runs, and by what the orderings differ beyond
-        it; zero where there is one ordering.
+        Relative standard errors of the average from the statistics of the runs, and from differences between orderings
+        beyond it; the latter is zero for a single ordering.
     n_orderings
-        How many there are.
+        Number of orderings.
     """
 
     estimate: Estimate
@@ -269,20 +269,21 @@ class PooledEstimate:
 def pool_orderings(estimates: Sequence[Estimate], orderings: Sequence[str]) -> PooledEstimate:
     """Average replicas of each ordering, then the orderings, and split the variance (one-way random effects).
 
-    What the averages of orderings scatter beyond their own errors is counted to the orderings (DerSimonian and Laird,
+    Scatter of the orderings' averages beyond their own errors is attributed to the orderings (DerSimonian and Laird,
     Control. Clin. Trials 7, 177 (1986), with equal weights).
 
     Parameters
     ----------
     estimates
-        One for each run.
+        One estimate for each run.
     orderings
         The name of the ordering of each run.
     """
     if len(estimates) != len(orderings):
         raise AnalysisError(f"{len(estimates)} estimates do not go with {len(orderings)} names of orderings.")
     groups = [
-        [e for e, name in zip(estimates, orderings, strict=True) if name == wanted] for wanted in sorted(set(orderings))
+        [e for e, name in zip(estimates, orderings, strict=True) if name == ordering]
+        for ordering in sorted(set(orderings))
     ]
     each = [pool(group) for group in groups]
     together = pool(each)
@@ -292,12 +293,12 @@ def pool_orderings(estimates: Sequence[Estimate], orderings: Sequence[str]) -> P
         return PooledEstimate(together, relative, 0.0, n)
     statistical = sum(e.error**2 / len(group) ** 2 for group in groups for e in group) / n**2
     between = float(np.var([e.value for e in each], ddof=1)) / n
-    ordering = math.sqrt(max(between - statistical, 0.0))
-    return PooledEstimate(together, math.sqrt(statistical) / together.value, ordering / together.value, n)
+    between_error = math.sqrt(max(between - statistical, 0.0))
+    return PooledEstimate(together, math.sqrt(statistical) / together.value, between_error / together.value, n)
 
 
 def pooled_ratio(numerator: PooledEstimate, denominator: PooledEstimate) -> PooledEstimate:
-    """Ratio of two averages over the same runs; errors are taken as independent."""
+    """Return the ratio of two averages over the same runs, assuming independent errors."""
     return PooledEstimate(
         ratio_estimate(numerator.estimate, denominator.estimate),
         math.hypot(numerator.statistical, denominator.statistical),
@@ -319,7 +320,7 @@ def _interval(value: float, sigma: float, level: float) -> tuple[float, float]:
 
 
 def student_quantile(level: float, degrees_of_freedom: float) -> float:
-    """Half-width, in standard errors, of the central interval of Student's t that holds the probability ``level``."""
+    """Return the half-width, in standard errors, of the central interval of Student's t of probability ``level``."""
     if math.isinf(degrees_of_freedom):
         return float(special.ndtri(0.5 + 0.5 * level))
     return float(special.stdtrit(degrees_of_freedom, 0.5 + 0.5 * level))

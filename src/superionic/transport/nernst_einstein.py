@@ -12,7 +12,7 @@ from superionic.units import siemens_per_cm
 def nernst_einstein(
     diffusivity_A2_per_ps: Estimate, *, n_ions: int, charge: float, volume_A3: float, temperature_K: float
 ) -> Estimate:
-    """Nernst–Einstein conductivity N z² e² D* / (V k_B T) in S/cm (paper A eq. 4 with H = 1; paper B eq. 4).
+    """Return the Nernst–Einstein conductivity N z² e² D* / (V k_B T) in S/cm (paper A eq. 4 with H = 1; paper B eq. 4).
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def nernst_einstein(
     n_ions
         Mobile ions in the cell.
     charge
-        Charge number z, from the oxidation state; for ions of several charges the root of the mean of z².
+        Charge number z, from the oxidation state; for ions of several charges the root mean square of z.
     volume_A3
         Volume of the cell.
     temperature_K
@@ -30,7 +30,7 @@ def nernst_einstein(
     Raises
     ------
     AnalysisError
-        For a number of ions, volume, temperature or charge that is not positive (charge: not zero).
+        For a number of ions, volume or temperature that is not positive, or a charge of zero.
     """
     return diffusivity_A2_per_ps.scaled(_factor(n_ions, charge, volume_A3, temperature_K))
 
@@ -38,7 +38,7 @@ def nernst_einstein(
 def ionic_conductivity(
     charge_diffusivity_A2_per_ps: Estimate, *, n_ions: int, charge: float, volume_A3: float, temperature_K: float
 ) -> Estimate:
-    """Ionic conductivity N z² e² D_σ / (V k_B T) in S/cm, correlations between ions included.
+    """Return the ionic conductivity N z² e² D_σ / (V k_B T) in S/cm, including correlations between ions.
 
     Parameters are those of :func:`nernst_einstein`, with D_σ (which carries the 1/N) in place of D*.
     """

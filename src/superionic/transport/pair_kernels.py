@@ -12,11 +12,11 @@ from superionic.compiled import compiled
 
 @compiled
 def bins_of(fractional: Any, inverse: Any, longest: float) -> Any:
-    """Sort places in a periodic cell into bins about half as wide as the longest distance that counts.
+    """Sort positions in a periodic cell into bins about half as wide as the longest distance to count.
 
     ``fractional`` (n, 3), of any cell; ``inverse`` (3, 3) of the cell's rows. Returns the number of bins along each
-    vector, how many bins away a place within the distance may lie, the bin of each place (n, 3), and those of each bin:
-    ``members[begin[b] : begin[b + 1]]``.
+    vector, how many bins away a position within the distance may lie, the bin of each position (n, 3), and those in
+    each bin: ``members[begin[b] : begin[b + 1]]``.
     """
     n = len(fractional)
     bins, away = np.empty(3, dtype=np.int64), np.empty(3, dtype=np.int64)
@@ -45,7 +45,7 @@ def bins_of(fractional: Any, inverse: Any, longest: float) -> Any:
 def count_near_pairs(
     fractional: Any, cell: Any, inverse: Any, kinds: Any, centre_kinds: Any, bin_A: float, counts: Any
 ) -> None:
-    """Do as :func:`count_pairs` where no image but the nearest is in range, at a cost that is linear in the atoms."""
+    """Count as :func:`count_pairs`, where only nearest images are in range, at a cost linear in the number of atoms."""
     n_bins = counts.shape[2]
     longest = n_bins * bin_A
     bins, away, where, begin, members = bins_of(fractional, inverse, longest)
@@ -54,7 +54,7 @@ def count_near_pairs(
         if centre_kinds[i] < 0:
             continue
         for a in range(3):
-            # All bins once, where those in range meet around the cell.
+            # Each bin once, where those in range wrap around the cell.
             around = 2 * away[a] + 1 >= bins[a]
             first[a] = 0 if around else where[i, a] - away[a]
             last[a] = bins[a] - 1 if around else where[i, a] + away[a]
@@ -84,7 +84,7 @@ def count_near_pairs(
 def count_separations(
     earlier: Any, later: Any, cell: Any, inverse: Any, reach: float, width: float, counts: Any
 ) -> None:
-    """Add the distances of each ion at the later time from where the others were to ``counts`` (bins of ``width``).
+    """Add distances of each ion at the later time from the others' earlier positions to ``counts`` (bins of ``width``).
 
     ``earlier`` and ``later`` (n, 3) are fractional; no image but the nearest may be within ``reach``.
     """
@@ -121,8 +121,9 @@ def count_separations(
 def count_pairs(fractional: Any, cell: Any, kinds: Any, centre_kinds: Any, reach: Any, bin_A: Any, counts: Any) -> None:
     """Add the pairs of one frame to ``counts`` (centres, kinds, bins).
 
-    ``fractional`` (n, 3) are places in the cell, ``kinds`` (n,) the element of each, ``centre_kinds`` (n,) the row that
-    it counts in as a centre (-1: in none), ``reach`` (3,) how many cells away an image of the nearest image may be.
+    ``fractional`` (n, 3) are positions in the cell, ``kinds`` (n,) the element of each, ``centre_kinds`` (n,) the row
+    that it counts in as a centre (-1: in none), ``reach`` (3,) how many cells away an image of the nearest image may
+    be.
     """
     n = len(fractional)
     n_bins = counts.shape[2]

@@ -1,4 +1,4 @@
-"""How well statistics pin a positive number down, as one factor and one word."""
+"""Statistical precision of a positive number, as one factor and one word."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Grade = Literal["firm", "fair", "thin"]
 FIRM_FACTOR = 1.5
 """A 68 % interval whose ends are closer than this factor is firm."""
 FAIR_FACTOR = 3.0
-"""One whose ends are closer than this is fair; any wider one, and one without a lower or upper end, is thin."""
+"""A wider one whose ends are closer than this is fair; any other, or one open at an end, is thin."""
 
 
 @dataclass(frozen=True)
@@ -46,5 +46,5 @@ def precision_of(interval68: tuple[float, float]) -> Precision:
 
 
 def two_digits(value: float) -> str:
-    """Write a number with two significant digits at least, without an exponent between 0.001 and 100 000."""
+    """Write a number with at least two significant digits, without an exponent between 0.001 and 100 000."""
     return f"{value:.0f}" if 100.0 <= abs(value) < 1.0e5 else f"{value:.2g}"

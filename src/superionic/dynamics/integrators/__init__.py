@@ -1,8 +1,8 @@
 """Integrators as pure functions of a state: ``step(state, forces, temperature_K) -> state``.
 
-Each integrator is a frozen set of parameters with three methods: ``begin`` gives a state the variables that the
-integrator adds, ``step`` makes the next state, ``conserved_eV`` is what a perfect integration would keep constant.
-Nothing is kept between steps but the :class:`State`, so a run may be cut after any step.
+Each integrator is a frozen set of parameters with three methods: ``begin`` adds the integrator's variables to a
+state, ``step`` returns the next state, ``conserved_eV`` is what exact integration would keep constant. Only the
+:class:`State` passes from one step to the next, so a run may be cut after any step.
 """
 
 from __future__ import annotations

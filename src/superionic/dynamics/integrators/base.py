@@ -3,7 +3,7 @@
 The unit of time that goes with Å, eV and amu is Å √(amu/eV), ASE's own (10.18 fs); parameters are in fs and converted
 with :data:`ase.units.fs`.
 
-Degrees of freedom: the total momentum is zero and stays so, which leaves g = 3n - 3 for n atoms.
+Degrees of freedom: the total momentum stays zero, which leaves g = 3n - 3 for n atoms.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ FloatArray = npt.NDArray[np.float64]
 Forces = Callable[[FloatArray, FloatArray], Prediction]
 """Energy, forces and stress at positions, shape (n_atoms, 3), in a cell, shape (3, 3), both in Å.
 
-Called with the arrays of a state, it should keep its last answer: a step asks for the forces where it begins and where
-it ends, and the next step begins where this one ended.
+It should cache its last result: a step needs the forces at its start and at its end, and the next step starts where
+this one ended.
 """
 
 
@@ -53,7 +53,7 @@ class State(NamedTuple):
     random
         State of the random generator (PCG64), as ``bit_generator.state`` gives it.
     heat_eV
-        Energy that the bath has put in so far, for thermostats that scale or kick momenta.
+        Energy that the bath has added so far, for thermostats that scale or kick momenta.
     chain, cell_chain
         Thermostats of the particles and of the cell.
     cell_momentum
@@ -73,7 +73,7 @@ class State(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Integrator:
-    """Parameters of an integrator; see the package for what its methods mean.
+    """Parameters of an integrator; see the package for the meaning of its methods.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Integrator:
         raise NotImplementedError
 
     def conserved_eV(self, state: State, forces: Forces, temperature_K: float) -> float:
-        """Energy of particles and bath together, in eV."""
+        """Return the conserved quantity, the energy of particles and bath together, in eV."""
         del temperature_K
         energy = forces(state.positions_A, state.cell_A).energy_eV
         return energy + 0.5 * self.twice_kinetic_eV(state.momenta) - state.heat_eV
@@ -112,7 +112,7 @@ class Integrator:
 
     @cached_property
     def inverse_masses(self) -> FloatArray:
-        """1/m of each coordinate, shape (n_atoms, 3), in 1/amu; numpy is slow at stretching short rows."""
+        """1/m of each coordinate, shape (n_atoms, 3), in 1/amu; numpy is slow at broadcasting short rows."""
         return np.repeat(1.0 / self.masses_amu[:, None], 3, axis=1)
 
     @cached_property
@@ -124,12 +124,12 @@ class Integrator:
         return np.random.Generator(np.random.PCG64(0))
 
     def generator_at(self, random: Mapping[str, Any]) -> np.random.Generator:
-        """Random generator that goes on from a state of :attr:`State.random`; valid until the next call."""
+        """Return the random generator that continues from a :attr:`State.random`; valid until the next call."""
         self._generator.bit_generator.state = random
         return self._generator
 
     def twice_kinetic_eV(self, momenta: FloatArray) -> float:
-        """Σ p²/m in eV."""
+        """Return Σ p²/m in eV."""
         return float(np.vdot(momenta, momenta * self.inverse_masses))
 
     def verlet(self, state: State, forces: Forces, momenta: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -145,11 +145,11 @@ class Integrator:
         return positions, momenta
 
     def without_drift(self, momenta: FloatArray) -> FloatArray:
-        """Take the velocity of the centre of mass off, so that the total momentum is zero."""
+        """Subtract the velocity of the centre of mass, so that the total momentum is zero."""
         result: FloatArray = momenta - self._mass_shares * np.einsum("ij->j", momenta)
         return result
 
 
 def kT_eV(temperature_K: float) -> float:
-    """k_B T in eV."""
+    """Return k_B T in eV."""
     return BOLTZMANN_EV_PER_K * temperature_K

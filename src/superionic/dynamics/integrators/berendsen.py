@@ -1,4 +1,4 @@
-"""Weak coupling of temperature and pressure, which repeats published work but samples no ensemble."""
+"""Weak coupling of temperature and pressure, which reproduces published work but samples no known ensemble."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from superionic.units import ev_per_A3
 class Berendsen(Integrator):
     """NVT of Berendsen, Postma, van Gunsteren, DiNola and Haak, J. Chem. Phys. 81, 3684 (1984).
 
-    Momenta are scaled by √(1 + (dt/τ)(T₀/T - 1)), by a tenth at most, and a step of velocity Verlet follows. The total
-    momentum is taken off, since scaling makes it grow at the cost of the other degrees of freedom. Conserved is the
-    energy less the heat of the scaling.
+    Momenta are scaled by √(1 + (dt/τ)(T₀/T - 1)), by at most a tenth, and a step of velocity Verlet follows. The total
+    momentum is subtracted, since scaling makes it grow at the cost of the other degrees of freedom. The conserved
+    quantity is the energy less the heat of the scaling.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Berendsen(Integrator):
         return state._replace(positions_A=positions, momenta=momenta, step=state.step + 1, heat_eV=state.heat_eV + heat)
 
     def scaled(self, momenta: FloatArray, temperature_K: float) -> tuple[FloatArray, float]:
-        """Momenta after the scaling, and the heat that it put in, in eV."""
+        """Return the momenta after the scaling, and the heat that it added, in eV."""
         before = self.twice_kinetic_eV(momenta)
         ratio = self.degrees_of_freedom * kT_eV(temperature_K) / before if before > 0.0 else inf
         square = 1.0 + self.timestep_fs / self.thermostat_time_fs * (ratio - 1.0)
@@ -46,9 +46,9 @@ class Berendsen(Integrator):
 class BerendsenPressure(Berendsen):
     """NPT of the same paper: lengths are scaled by 1 - β dt (P₀ - P)/(3 τ_P), isotropically.
 
-    The pressure is that of the state where the step begins, and the scaling goes with the drift, so that a step takes
-    one evaluation. Conserved is the energy less heat and less the work of the scaling, -P dV with the pressure of the
-    potential after it, which is exact to first order in dV.
+    The pressure is that at the start of the step, and the scaling accompanies the drift, so that a step takes one
+    evaluation. The conserved quantity is the energy less the heat and the work of the scaling, -P dV with the pressure
+    of the potential after it, which is exact to first order in dV.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class BerendsenPressure(Berendsen):
     barostat_time_fs
         Coupling time τ_P.
     compressibility_per_GPa
-        β; it sets the rate and not the mean.
+        β; it sets the rate, not the mean.
     """
 
     pressure_GPa: float
@@ -65,7 +65,7 @@ class BerendsenPressure(Berendsen):
     compressibility_per_GPa: float
 
     def step(self, state: State, forces: Forces, temperature_K: float) -> State:
-        """Scale the momenta, then make a step at constant energy, at whose drift the lengths are scaled."""
+        """Scale the momenta, then make a step at constant energy that scales lengths with its drift."""
         prediction = forces(state.positions_A, state.cell_A)
         volume = abs(float(np.linalg.det(state.cell_A)))
         momenta, heat = self.scaled(state.momenta, temperature_K)

@@ -16,11 +16,12 @@ class Langevin(Integrator):
     """NVT by the splitting BAOAB of Leimkuhler and Matthews, J. Chem. Phys. 138, 174102 (2013).
 
     Half a kick (B), half a drift (A), friction and noise solved exactly for the whole step (O), half a drift and half a
-    kick. Of all such splittings its positions are nearest to canonical: exactly so for harmonic vibrations, whose
-    kinetic energy at full steps is low by the share (ω dt)²/4 (0.1 % for 10 THz and 1 fs). The noise is projected on
-    zero total momentum by mass, which leaves the g = 3n - 3 other degrees of freedom canonical.
+    kick. Of such splittings its positions are closest to canonical: exactly canonical for harmonic vibrations, whose
+    kinetic energy at full steps is low by a fraction (ω dt)²/4 (0.1 % for 10 THz and 1 fs). The noise is projected
+    onto zero total momentum by mass, which leaves the g = 3n - 3 other degrees of freedom canonical.
 
-    Conserved is the energy less the heat of the steps O (Bussi and Parrinello, Phys. Rev. E 75, 056707 (2007)).
+    The conserved quantity is the energy less the heat of the steps O (Bussi and Parrinello, Phys. Rev. E 75, 056707
+    (2007)).
 
     Attributes
     ----------
@@ -36,11 +37,11 @@ class Langevin(Integrator):
         momenta = state.momenta + half * forces(state.positions_A, state.cell_A).forces_eV_per_A
         positions = state.positions_A + half * (momenta * self.inverse_masses)
         before = self.twice_kinetic_eV(momenta)
-        stays = exp(-self.timestep_fs / self.thermostat_time_fs)
+        decay = exp(-self.timestep_fs / self.thermostat_time_fs)
         random = self.generator_at(state.random)
-        width = sqrt((1.0 - stays * stays) * kT_eV(temperature_K))
+        width = sqrt((1.0 - decay * decay) * kT_eV(temperature_K))
         noise = width * (self._root_masses * random.standard_normal(momenta.shape))
-        momenta = stays * momenta + self.without_drift(noise)
+        momenta = decay * momenta + self.without_drift(noise)
         heat = 0.5 * (self.twice_kinetic_eV(momenta) - before)
         positions = positions + half * (momenta * self.inverse_masses)
         momenta = momenta + half * forces(positions, state.cell_A).forces_eV_per_A

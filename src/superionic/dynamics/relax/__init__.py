@@ -1,4 +1,4 @@
-"""Relaxation of positions and cell, in one go or in parts that together equal one go bit by bit."""
+"""Relaxation of positions and cell, at once or in parts that together equal one relaxation bit by bit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from superionic.units import ev_per_A3
 
 FloatArray = npt.NDArray[np.float64]
 
-# A relaxation that ends outside these has left the crystal that it began as.
+# Outside these limits a relaxation has lost its initial crystal.
 _CLOSEST_A = 0.5
 _LARGEST_FORCE_EV_PER_A = 1.0e4
 _VOLUME_FACTOR = 3.0
@@ -28,7 +28,7 @@ _VOLUME_FACTOR = 3.0
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Relaxation(Shown):
-    """Where a relaxation has come to, with all that it needs to go on.
+    """Result of a relaxation so far, with all that it needs to continue.
 
     Attributes
     ----------
@@ -39,25 +39,25 @@ class Relaxation(Shown):
     forces_eV_per_A
         Its forces, shape (n_atoms, 3), in eV/Å.
     stress_eV_per_A3
-        Its stress (Voigt, ASE's sign), shape (6,), in eV/Å³; ``None`` if the cell was kept.
+        Its stress (Voigt, ASE's sign), shape (6,), in eV/Å³; ``None`` if the cell was fixed.
     n_steps
         Steps of the optimiser since the start.
     n_evaluations
         Evaluations of the potential since the start.
     converged
-        Whether the largest (generalised) force went below the threshold. An unconverged result is returned, not raised.
+        Whether the largest (generalised) force fell below the threshold. An unconverged result is returned, not raised.
     max_force_eV_per_A
         Largest force on an atom.
     start_energy_eV
-        Energy of the structure that was given.
+        Energy of the initial structure.
     start_volume_A3
-        Volume of the structure that was given.
+        Volume of the initial structure.
     optimizer, pressure_GPa
-        As :func:`relax` was given them.
+        As in :func:`relax`.
     reference_cell_A
-        Cell from which the deformation is counted, shape (3, 3), in Å.
+        Cell relative to which the deformation is measured, shape (3, 3), in Å.
     memory
-        What the optimiser remembers: arrays and numbers.
+        State of the optimiser, as arrays and numbers.
     """
 
     atoms: Atoms
@@ -104,14 +104,14 @@ def relax(
     Parameters
     ----------
     atoms
-        Where to start; left as it is.
+        Initial structure, which is not modified.
     potential
-        Anything that :func:`superionic.potentials.base.load_potential` gives.
+        A potential, see :func:`superionic.potentials.base.load_potential`.
     fmax_eV_per_A
         Threshold for the largest force (paper B: 0.01 eV/Å). With ``cell`` it also applies to the generalised force
-        on the cell, volume x (stress + pressure) / n_atoms, row by row.
+        on the cell, volume × (stress + pressure) / n_atoms, row by row.
     max_steps
-        Steps after which it stops unconverged.
+        Steps after which the relaxation stops unconverged.
     cell
         Whether the cell relaxes too, through ASE's Frechet filter, which makes the cell's force a true gradient (of
         the energy in the logarithm of the deformation).
@@ -121,7 +121,7 @@ def relax(
     pressure_GPa
         Hydrostatic pressure with ``cell``.
     progress
-        Called at each tenth step.
+        Called every ten steps.
 
     Raises
     ------
@@ -165,18 +165,18 @@ def go_on(
     max_steps: int = 500,
     progress: Callable[[float, str], None] | None = None,
 ) -> Relaxation:
-    """Take further steps of a relaxation, as if it had never stopped: parts together equal one go, bit by bit.
+    """Continue a relaxation as if it had never stopped: the parts together equal one relaxation, bit by bit.
 
     Parameters
     ----------
     before
-        Where it has come to; left as it is.
+        Result so far, which is not modified.
     potential
         The same potential as before.
     fmax_eV_per_A, progress
         As for :func:`relax`.
     max_steps
-        Further steps after which it stops unconverged.
+        Further steps after which the relaxation stops unconverged.
 
     Raises
     ------
@@ -191,20 +191,20 @@ def go_on(
     _remember_evaluation(calculator, moving, before)
     pressure = ev_per_A3(before.pressure_GPa)
     optimizer = driver(before.optimizer, moving, pressure if cell else None, before.reference_cell_A, before.memory)
-    taken = 0
+    n_steps = 0
     # logm and expm of an exploding cell overflow before the check below sees it.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"), warnings.catch_warnings():
-        # scipy's logm says this of errors of 1e-13, too.
+        # scipy's logm warns even for errors of 1e-13.
         warnings.filterwarnings("ignore", message="logm result may be inaccurate", category=RuntimeWarning)
         try:
-            while not (converged := _largest_force(moving, cell, pressure) < fmax_eV_per_A) and taken < max_steps:
+            while not (converged := _largest_force(moving, cell, pressure) < fmax_eV_per_A) and n_steps < max_steps:
                 optimizer.step()
-                taken += 1
-                _check(moving, before.start_volume_A3, before.n_steps + taken)
-                if progress is not None and taken % 10 == 0:
-                    progress(taken / max_steps, f"step {taken} of at most {max_steps}")
+                n_steps += 1
+                _check(moving, before.start_volume_A3, before.n_steps + n_steps)
+                if progress is not None and n_steps % 10 == 0:
+                    progress(n_steps / max_steps, f"step {n_steps} of at most {max_steps}")
         except (ValueError, np.linalg.LinAlgError, FloatingPointError) as error:
-            step = before.n_steps + taken
+            step = before.n_steps + n_steps
             raise CalculationFailed(
                 "the relaxation broke down numerically", {"step": step, "message": str(error)}
             ) from error
@@ -216,7 +216,7 @@ def go_on(
         energy_eV=float(moving.get_potential_energy()),
         forces_eV_per_A=forces,
         stress_eV_per_A3=np.array(moving.get_stress()) if cell else None,
-        n_steps=before.n_steps + taken,
+        n_steps=before.n_steps + n_steps,
         n_evaluations=before.n_evaluations + calculator.n_evaluations,
         converged=converged,
         max_force_eV_per_A=float(np.linalg.norm(forces, axis=1).max()),
@@ -225,7 +225,7 @@ def go_on(
 
 
 def _remember_evaluation(calculator: Any, atoms: Atoms, before: Relaxation) -> None:
-    """Give the calculator the evaluation that ended the part before, so that it is not done twice."""
+    """Pass the last evaluation of the previous part to the calculator, so that it is not repeated."""
     calculator.atoms = atoms.copy()
     calculator.results = {
         "energy": before.energy_eV,
@@ -237,7 +237,7 @@ def _remember_evaluation(calculator: Any, atoms: Atoms, before: Relaxation) -> N
 
 
 def _largest_force(atoms: Atoms, cell: bool, pressure_eV_per_A3: float) -> float:
-    """Largest norm of a force on an atom or of a row of the generalised force on the cell, in eV/Å."""
+    """Return the largest norm of a force on an atom or of a row of the generalised force on the cell, in eV/Å."""
     largest = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
     if cell:
         stress = atoms.get_stress(voigt=False) + pressure_eV_per_A3 * np.eye(3)
@@ -247,7 +247,7 @@ def _largest_force(atoms: Atoms, cell: bool, pressure_eV_per_A3: float) -> float
 
 
 def _check(atoms: Atoms, start_volume: float, step: int) -> None:
-    """Raise if the structure is no longer the one that it began as."""
+    """Raise if the structure has lost its initial crystal."""
     volume = float(atoms.get_volume())
     largest = float(np.abs(atoms.get_forces()).max())
     ratio = volume / start_volume

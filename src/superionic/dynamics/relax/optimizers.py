@@ -1,7 +1,7 @@
-"""Optimisers that can be put away and taken up again bit by bit.
+"""Optimisers whose state can be saved and restored bit by bit.
 
 ASE's optimisers write restart files that leave out some of what the next step depends on (FIRE's counter of steps, for
-instance). Here each gives all of it as arrays and numbers, and takes it back.
+instance). Here each returns all of it as arrays and numbers, and restores it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-# Steps after which the quasi-Newton method forgets what it learned: where the energy is rough, a Hessian can go so far
-# astray that it never comes back (seen in one of sixty relaxations with CHGNet).
+# Steps after which the quasi-Newton method resets its Hessian, which on a rough energy surface can go irrecoverably
+# wrong (in one of sixty relaxations with CHGNet).
 _RENEW_AFTER = 40
 
 
@@ -42,7 +42,7 @@ class Driver(Protocol):
         ...
 
     def memory(self) -> dict[str, Any]:
-        """All that the next step depends on, besides the atoms and their forces."""
+        """Return all that the next step depends on, besides the atoms and their forces."""
         ...
 
 
@@ -53,20 +53,20 @@ def driver(
     reference_cell_A: FloatArray,
     memory: Mapping[str, Any],
 ) -> Driver:
-    """Return the optimiser of that name, as far as its memory goes.
+    """Return the optimiser of that name, restored from its memory.
 
     Parameters
     ----------
     name
-        Which one.
+        Name of the optimiser.
     atoms
-        What it moves, with their calculator.
+        Atoms to move, with their calculator.
     pressure_eV_per_A3
-        Pressure on the cell; ``None`` keeps the cell.
+        Pressure on the cell; ``None`` fixes the cell.
     reference_cell_A
-        Cell from which the deformation is counted, shape (3, 3).
+        Cell relative to which the deformation is measured, shape (3, 3).
     memory
-        What an earlier one of that name gave; empty at the start.
+        Memory of an earlier optimiser of that name; empty at the start.
     """
     if name == "QN":
         return _Ours(atoms, pressure_eV_per_A3, reference_cell_A, memory)
@@ -80,7 +80,7 @@ def driver(
 
 
 class _Ours:
-    """The quasi-Newton method in the places of the undeformed cell and the logarithm of the deformation."""
+    """The quasi-Newton method in the positions of the undeformed cell and the logarithm of the deformation."""
 
     def __init__(
         self,
@@ -152,27 +152,27 @@ class _OfAse:
             state.s, state.y = list(np.array(memory["s"])), list(np.array(memory["y"]))
             state.rho = [float(value) for value in memory["rho"]]
         elif name == "BFGS" and "inner_hessian" in memory:
-            self._optimizer.update(None, None, None, None)  # makes the object that keeps the Hessian
+            self._optimizer.update(None, None, None, None)  # creates the object that holds the Hessian
             self._optimizer.state.hessian = np.array(memory["inner_hessian"])
 
     def step(self) -> None:
         self._optimizer.step()
 
     def memory(self) -> dict[str, Any]:
-        kept = {
+        memory = {
             attribute: _copied(getattr(self._optimizer, attribute))
             for attribute in _ATTRIBUTES[self._name]
             if getattr(self._optimizer, attribute, None) is not None
         }
         state: Any = getattr(self._optimizer, "state", None)
         if self._name == "LBFGS" and state.s:
-            kept |= {"iteration": state.iteration, "s": np.array(state.s), "y": np.array(state.y)}
-            kept["rho"] = np.array(state.rho, dtype=np.float64)
+            memory |= {"iteration": state.iteration, "s": np.array(state.s), "y": np.array(state.y)}
+            memory["rho"] = np.array(state.rho, dtype=np.float64)
         elif self._name == "LBFGS":
-            kept |= {"iteration": state.iteration, "s": [], "y": [], "rho": []}
+            memory |= {"iteration": state.iteration, "s": [], "y": [], "rho": []}
         elif self._name == "BFGS" and state is not None:
-            kept["inner_hessian"] = np.array(state.hessian)
-        return kept
+            memory["inner_hessian"] = np.array(state.hessian)
+        return memory
 
 
 def _copied(value: Any) -> Any:

@@ -1,14 +1,14 @@
-"""A quasi-Newton minimiser for crystals that begins with a Hessian of springs and of an elastic cell.
+"""A quasi-Newton minimiser for crystals that starts from a Hessian of springs and an elastic cell.
 
 The method is BFGS with the steps of eigenvectors (Nocedal and Wright, Numerical Optimization, 2006, chapter 6): the
-step along an eigenvector of the Hessian is its gradient over the absolute eigenvalue. What saves evaluations is where
-the Hessian begins. A multiple of the unit matrix knows neither that a bond is stiff along itself and soft across, nor
+step along an eigenvector of the Hessian is its gradient over the absolute eigenvalue. What saves evaluations is the
+initial Hessian. A multiple of the unit matrix knows neither that a bond is stiff along itself and soft across, nor
 that the cell is far stiffer than an atom; springs between neighbours (the idea of Lindh et al., Chem. Phys. Lett. 241,
 423 (1995), and of Packwood et al., J. Chem. Phys. 144, 164109 (2016)) and an isotropic elastic solid do. The constants
-below were chosen on halides by measurement (``benchmarks/ranking.py``); they decide how fast it ends, not where.
+below were optimised on halides (``benchmarks/ranking.py``); they affect how fast it converges, not where.
 
-Coordinates are the places in the undeformed cell, in Å, and the logarithm of the deformation, a symmetric matrix: cells
-turn nowhere, and the gradient is exact at any deformation.
+Coordinates are the positions in the undeformed cell, in Å, and the logarithm of the deformation, a symmetric matrix:
+cells do not rotate, and the gradient is exact at any deformation.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _SPRING_EV_PER_A2 = 1.5
 _DECAY = 4.0
 _STIFFEST_EV_PER_A2 = 4.5
 _REACH_A = 6.0
-# Part of a spring that resists in all directions, and a spring that ties each atom to its place.
+# Isotropic part of a spring, and a spring that ties each atom to its position.
 _SIDEWAYS = 0.1
 _TETHER_EV_PER_A2 = 2.0
 _BULK_MODULUS_GPA = 30.0
 _POISSON_RATIO = 0.25
-# Rotations of the cell cost nothing, which a Hessian must not say.
+# Rotations of the cell cost no energy, but the Hessian must not be singular.
 _ROTATION_EV = 15.0
-# Longest move of an atom and largest component of the strain in one step; softest eigenvalue that a step trusts.
+# Longest move of an atom and largest component of the strain in one step; softest eigenvalue that a step uses.
 _LONGEST_MOVE_A = 0.2
 _LARGEST_STRAIN = 0.05
 _SOFTEST = 0.05
@@ -47,14 +47,14 @@ _SAME_EIGENVALUE = 1.0e-4
 
 
 def model_hessian(atoms: Atoms, *, cell: bool) -> FloatArray:
-    """Guess the Hessian of a crystal.
+    """Return a model Hessian of a crystal.
 
     Parameters
     ----------
     atoms
         The crystal.
     cell
-        Whether nine rows for the logarithm of the deformation follow those of the atoms.
+        Whether to append nine rows for the logarithm of the deformation to those of the atoms.
 
     Returns
     -------
@@ -86,26 +86,26 @@ def model_hessian(atoms: Atoms, *, cell: bool) -> FloatArray:
 
 
 def _elastic(volume_A3: float) -> FloatArray:
-    """Give the second derivative of the energy of an isotropic elastic solid in its strain, shape (9, 9), in eV."""
+    """Return the second derivative of the energy of an isotropic elastic solid by its strain, shape (9, 9), in eV."""
     bulk = ev_per_A3(_BULK_MODULUS_GPA)
     shear = 1.5 * bulk * (1.0 - 2.0 * _POISSON_RATIO) / (1.0 + _POISSON_RATIO)
     unit = np.eye(3)
     dilation = np.einsum("ij,kl->ijkl", unit, unit)
     straight, crossed = np.einsum("ik,jl->ijkl", unit, unit), np.einsum("il,jk->ijkl", unit, unit)
     elastic = (bulk - 2.0 * shear / 3.0) * dilation + shear * (straight + crossed)
-    found: FloatArray = (volume_A3 * elastic + 0.5 * _ROTATION_EV * (straight - crossed)).reshape(9, 9)
-    return found
+    stiffness: FloatArray = (volume_A3 * elastic + 0.5 * _ROTATION_EV * (straight - crossed)).reshape(9, 9)
+    return stiffness
 
 
 def deformation(logarithm: FloatArray) -> FloatArray:
-    """Return the exponential of a symmetric matrix, shape (3, 3); places and cell vectors are rows times it."""
+    """Return the exponential of a symmetric matrix, shape (3, 3), by which rows of vectors are multiplied."""
     values, vectors = np.linalg.eigh(logarithm)
-    found: FloatArray = (vectors * np.exp(values)) @ vectors.T
-    return found
+    exponential: FloatArray = (vectors * np.exp(values)) @ vectors.T
+    return exponential
 
 
 def gradient_of_logarithm(logarithm: FloatArray, virial_eV: FloatArray) -> FloatArray:
-    """Return the derivative of the energy in the logarithm of the deformation, shape (3, 3), in eV.
+    """Return the derivative of the energy by the logarithm of the deformation, shape (3, 3), in eV.
 
     With cell C exp(U), a change dU is the strain exp(-U) d exp(U). The derivative of the exponential is that of
     Daleckii and Krein: in the eigenvectors of U, elementwise times (exp u_i - exp u_j)/(u_i - u_j).
@@ -124,20 +124,20 @@ def gradient_of_logarithm(logarithm: FloatArray, virial_eV: FloatArray) -> Float
     differences = exponentials[:, None] - exponentials[None, :]
     middle = np.exp(0.5 * (values[:, None] + values[None, :]))
     factors = np.where(close, middle, differences / np.where(close, 1.0, gaps))
-    turned = vectors.T @ (virial_eV @ ((vectors / exponentials) @ vectors.T)) @ vectors
-    found: FloatArray = vectors @ (factors * 0.5 * (turned + turned.T)) @ vectors.T
-    return 0.5 * (found + found.T)
+    rotated = vectors.T @ (virial_eV @ ((vectors / exponentials) @ vectors.T)) @ vectors
+    gradient: FloatArray = vectors @ (factors * 0.5 * (rotated + rotated.T)) @ vectors.T
+    return 0.5 * (gradient + gradient.T)
 
 
 class QuasiNewton:
-    """BFGS from a given Hessian.
+    """BFGS from an initial Hessian.
 
     Parameters
     ----------
     hessian
-        Where it begins, shape (n, n), symmetric.
+        Initial Hessian, shape (n, n), symmetric.
     n_atoms
-        The first three times as many coordinates are of atoms, the rest of the cell.
+        Number of atoms; the first 3 n_atoms coordinates are theirs, the rest those of the cell.
     """
 
     def __init__(self, hessian: FloatArray, n_atoms: int) -> None:
@@ -147,7 +147,7 @@ class QuasiNewton:
         self._gradient: FloatArray | None = None
 
     def step(self, place: FloatArray, gradient: FloatArray) -> FloatArray:
-        """Learn from the gradient at a place, and return the step from there; all of shape (n,)."""
+        """Update the Hessian by the gradient at a place, and return the step from there; all of shape (n,)."""
         if self._place is not None and self._gradient is not None:
             self._learn(place - self._place, gradient - self._gradient)
         self._place, self._gradient = place.copy(), gradient.copy()
@@ -159,13 +159,13 @@ class QuasiNewton:
         return step / max(1.0, longest, strain)
 
     def memory(self) -> dict[str, Any]:
-        """All that the next step depends on; the symmetric matrix as its lower triangle."""
+        """Return all that the next step depends on; the symmetric matrix as its lower triangle."""
         if self._place is None or self._gradient is None:
             return {"hessian": _packed(self.hessian)}
         return {"hessian": _packed(self.hessian), "place": self._place.copy(), "gradient": self._gradient.copy()}
 
     def remember(self, memory: Mapping[str, Any]) -> None:
-        """Go on from what :meth:`memory` gave, bit by bit."""
+        """Restore the state that :meth:`memory` returned, bit by bit."""
         self.hessian = _unpacked(np.asarray(memory["hessian"]), len(self.hessian))
         if "place" in memory:
             self._place, self._gradient = np.array(memory["place"]), np.array(memory["gradient"])
@@ -182,8 +182,8 @@ class QuasiNewton:
 
 
 def _packed(matrix: FloatArray) -> FloatArray:
-    found: FloatArray = matrix[np.tril_indices(len(matrix))]
-    return found
+    triangle: FloatArray = matrix[np.tril_indices(len(matrix))]
+    return triangle
 
 
 def _unpacked(values: FloatArray, size: int) -> FloatArray:

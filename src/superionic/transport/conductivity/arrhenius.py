@@ -1,4 +1,4 @@
-"""Activation energy, and what it says about other temperatures."""
+"""Activation energy from an Arrhenius line, and predictions at other temperatures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ArrheniusForm = Literal["lnD", "lnSigmaT"]
 TINY_PROBABILITY = 0.01
 """Probability of chance below which scatter about a line enlarges its errors."""
 HIGHEST_EA_EV = 2.0
-"""Activation energies above this are no hops that molecular dynamics can see.
+"""Activation energies above this cannot belong to hops that molecular dynamics observes.
 
 At an attempt frequency of 10¹³ s⁻¹ and 2 eV, an ion hops 4·10⁴ times a second at 1200 K: a nanosecond of a thousand
 ions holds 0.04 hops. A steeper line through values from such runs joins different processes (a framework that melts
@@ -55,21 +55,22 @@ class ArrheniusFit(Shown):
     Attributes
     ----------
     form
-        Which y.
+        Which quantity y is.
     Ea_eV, Ea_error_eV
-        Activation energy and its standard error; None as an error where nothing fixes one.
+        Activation energy and its standard error; the error is None where the data do not determine one.
     ln_prefactor
-        In the unit of the input (times K for ln(σT)).
+        Logarithm of the prefactor in the unit of the input (times K for ln(σT)).
     covariance
-        (2, 2) of (ln_prefactor, Ea_eV); None as above.
+        (2, 2) covariance of (ln_prefactor, Ea_eV); None where there is no error.
     degrees_of_freedom
-        inf where errors were given (normal intervals), points − 2 where they come from the scatter (Student's t).
+        inf where the points have errors (normal intervals), points − 2 where the error comes from the scatter
+        (Student's t).
     reduced_chi2
-        Of the points with errors; None for two points or without errors.
+        χ² per degree of freedom of points with errors; None for two points or without errors.
     temperature_range_K
-        Of the points in the fit; beyond it a prediction is marked as extrapolated.
+        Range of the points in the fit; beyond it a prediction is marked as extrapolated.
     used
-        (n,) which of the given points are measured values in the fit; the others are upper bounds.
+        (n,) whether each point is a measured value in the fit; the others are upper bounds.
     flags
         Sentences for the reader.
     """
@@ -86,7 +87,7 @@ class ArrheniusFit(Shown):
     flags: tuple[str, ...]
 
     def predict(self, temperature_K: float) -> Prediction:
-        """Value of D or σ at a temperature, with intervals from the full covariance."""
+        """Predict D or σ at a temperature, with intervals from the full covariance."""
         if not (math.isfinite(temperature_K) and temperature_K > 0.0):
             raise AnalysisError(f"A temperature must be positive, not {temperature_K!r} K.")
         gradient = np.array([1.0, -1.0 / (BOLTZMANN_EV_PER_K * temperature_K)])
@@ -114,21 +115,21 @@ def arrhenius_fit(
     upper_bounds: Sequence[float | None] | None = None,
     bound_log_errors: Sequence[float | None] | None = None,
 ) -> ArrheniusFit:
-    """Weighted straight-line fit of ln D, or ln(σT), against 1/(k_B T) (paper A eq. 3, paper B eq. 3).
+    """Fit a weighted straight line to ln D, or ln(σT), against 1/(k_B T) (paper A eq. 3, paper B eq. 3).
 
-    With errors: the weights are 1/(relative error)², and the covariance is theirs; it is enlarged by the reduced χ²
-    where the points scatter about the line so much that chance explains it in less than 1 % of cases. Without: equal
-    weights, and the covariance comes from the scatter (none for two points).
+    With errors, the weights are 1/(relative error)², and the covariance follows from the errors; it is multiplied by
+    the reduced χ² where chance explains the scatter about the line in less than 1 % of cases. Without errors, the
+    weights are equal, and the covariance comes from the scatter (none for two points).
 
     A point that is only an upper bound enters through the probability of seeing no hop, exp(−λ), where λ is
-    proportional to D and a 95 % bound is λ = 3.0: it pulls the line down where it passes above, and else hardly counts.
-    A bound that is the upper side of a measured value (D had not levelled off, and may be anything below) has an error
-    of its own, and enters through the probability that the value measured is no lower than the line.
+    proportional to D and a 95 % bound is λ = 3.0: it pulls down a line that passes above it, and otherwise hardly
+    counts. A bound that is the upper end of a measured value (D had not levelled off, and may lie anywhere below) has
+    its own error, and enters through the probability that the measured value is no lower than the line.
 
     Parameters
     ----------
     temperatures_K
-        (n,) at least two different ones with a value.
+        (n,) temperatures, of which at least two different ones have a value.
     values
         (n,) D or σ in any unit; values that are zero, negative or not finite are left out and flagged.
     errors
@@ -136,8 +137,8 @@ def arrhenius_fit(
     upper_bounds
         (n,) None for a measured value, or the 95 % upper bound of the value.
     bound_log_errors
-        (n,) for a bound that is the upper side of a measurement the standard error of its logarithm (the bound lies
-        1.96 of them above what was measured); None for all others.
+        (n,) for a bound that is the upper end of a measurement, the standard error of its logarithm (the bound lies
+        1.96 of them above the measured value); None for all others.
 
     Raises
     ------
@@ -146,9 +147,9 @@ def arrhenius_fit(
     CalculationFailed
         Where fewer than two temperatures have a value that is more than an upper bound.
     """
-    T, given, sigma, bounds = _checked(temperatures_K, values, errors, form, upper_bounds)
+    T, quantity, sigma, bounds = _checked(temperatures_K, values, errors, form, upper_bounds)
     flags: list[str] = []
-    used = np.isfinite(given) & (given > 0.0) & np.isnan(bounds)
+    used = np.isfinite(quantity) & (quantity > 0.0) & np.isnan(bounds)
     if (bad := int(np.count_nonzero(~used & np.isnan(bounds)))) > 0:
         flags.append(f"{bad} of {len(T)} points have no positive value and are left out of the Arrhenius fit.")
     if len(np.unique(T[used])) < 2:
@@ -157,7 +158,7 @@ def arrhenius_fit(
             {"temperatures_K": T.tolist(), "used": used.tolist()},
         )
     y = np.full(len(T), np.nan)
-    y[used] = np.log(given[used] * (T[used] if form == "lnSigmaT" else 1.0))
+    y[used] = np.log(quantity[used] * (T[used] if form == "lnSigmaT" else 1.0))
     design = np.stack([np.ones(len(T)), -1.0 / (BOLTZMANN_EV_PER_K * T)], axis=1)
     n = int(np.count_nonzero(used))
     dof, reduced, covariance = math.inf, None, None
@@ -168,7 +169,7 @@ def arrhenius_fit(
         else:
             flags.append("Two points without errors: the activation energy has no error.")
     else:
-        log_sigma = sigma[used] / given[used]
+        log_sigma = sigma[used] / quantity[used]
         parameters, covariance, chi2 = weighted_line(design[used], y[used], log_sigma)
         if n > 2:
             reduced = chi2 / (n - 2)
@@ -231,10 +232,10 @@ def arrhenius_fit_estimates(
 
 
 def bound_log_error(estimate: Estimate) -> float | None:
-    """Return the error of the logarithm of a bound that is the upper side of a measurement; None for one by counting.
+    """Return the error of ln(bound) where the bound is the upper end of a measurement; None for a bound by counting.
 
-    A value of more than one standard error was seen: what makes it a bound is not how few hops there were, but that it
-    may hold what is no diffusion.
+    Such a value exceeds its standard error: it is a bound not because hops were few, but because it may include motion
+    that is not diffusion.
     """
     if not (estimate.is_upper_bound and 0.0 < estimate.error < estimate.value):
         return None
@@ -251,11 +252,11 @@ class Bounds:
     Attributes
     ----------
     design
-        (n, parameters) what the line is at each.
+        (n, parameters) design matrix of the line at each bound.
     limits
         (n,) logarithm of each 95 % bound.
     log_errors
-        (n,) NaN for a bound by counting, see :func:`bound_log_error`.
+        (n,) errors by :func:`bound_log_error`; NaN for a bound by counting.
     """
 
     design: FloatArray
@@ -263,7 +264,7 @@ class Bounds:
     log_errors: FloatArray
 
     def pull(self, y: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return first and second derivative of −ln(likelihood) by the line at each bound."""
+        """Return the first and second derivatives of −ln(likelihood) with respect to the line at each bound."""
         expected = _ZERO_COUNT_95 * np.exp(np.minimum(y - self.limits, 50.0))
         measured = np.isfinite(self.log_errors)
         if not measured.any():
@@ -282,7 +283,7 @@ def _checked(
     upper_bounds: Sequence[float | None] | None,
 ) -> tuple[FloatArray, FloatArray, FloatArray | None, FloatArray]:
     T = np.asarray(temperatures_K, dtype=np.float64)
-    given = np.asarray(values, dtype=np.float64)
+    quantity = np.asarray(values, dtype=np.float64)
     sigma = None if errors is None else np.asarray(errors, dtype=np.float64)
     bounds = np.full(T.shape, np.nan)
     if upper_bounds is not None:
@@ -291,7 +292,7 @@ def _checked(
         raise AnalysisError(f"There is no Arrhenius form {form!r}.", fix="Use 'lnD' or 'lnSigmaT'.")
     if (
         T.ndim != 1
-        or given.shape != T.shape
+        or quantity.shape != T.shape
         or bounds.shape != T.shape
         or (sigma is not None and sigma.shape != T.shape)
     ):
@@ -302,7 +303,7 @@ def _checked(
         raise AnalysisError("Upper bounds must be positive.")
     if sigma is not None and (not np.all(np.isfinite(sigma)) or np.any(sigma <= 0.0)):
         raise AnalysisError("Errors must be positive and finite.", fix="Leave the errors out to weight points equally.")
-    return T, given, sigma, bounds
+    return T, quantity, sigma, bounds
 
 
 def positive_series(
@@ -310,7 +311,7 @@ def positive_series(
     values: Sequence[float] | FloatArray,
     log_errors: Sequence[float] | FloatArray,
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return a series of temperatures as arrays (n,).
+    """Return temperatures, values and errors as arrays (n,), checked.
 
     Raises
     ------
@@ -328,7 +329,7 @@ def positive_series(
 
 
 def weighted_line(design: FloatArray, y: FloatArray, sigma: FloatArray) -> tuple[FloatArray, FloatArray, float]:
-    """Weighted least squares by QR, centred for accuracy: parameters, covariance, χ²."""
+    """Solve weighted least squares by QR; return parameters, covariance and χ²."""
     q, r = np.linalg.qr(design / sigma[:, None])
     scaled = y / sigma
     parameters = np.linalg.solve(r, q.T @ scaled)
@@ -338,7 +339,7 @@ def weighted_line(design: FloatArray, y: FloatArray, sigma: FloatArray) -> tuple
 
 
 def with_bounds(parameters: FloatArray, covariance: FloatArray, bounds: Bounds) -> tuple[FloatArray, FloatArray]:
-    """Combine a line with its bounds by Newton's method; the likelihood is convex."""
+    """Combine a line with its bounds by Newton's method; −ln(likelihood) is convex."""
     precision = np.linalg.inv(covariance)
     start, x = parameters, parameters.copy()
     hessian = precision

@@ -1,4 +1,4 @@
-"""Errors of a conductivity that statistics do not hold, put beside them."""
+"""Error budget of a conductivity: statistics, orderings, and transfer from the teacher to a student potential."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SOURCE_WORDS: dict[ErrorSource, str] = {
 
 @dataclass(frozen=True)
 class TransferTerm:
-    """What it adds that a student potential stands in for its teacher.
+    """Error added by using a student potential in place of its teacher.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class TransferTerm:
     Ea_eV
         Standard deviation of the activation energy, independent of it.
     temperature_K
-        Where the two are independent: about the middle of the temperatures of the comparison.
+        Temperature at which the two are independent: about the middle of those of the comparison.
     """
 
     ln_sigma: float
@@ -42,7 +42,7 @@ class TransferTerm:
     temperature_K: float
 
     def log_error(self, temperature_K: float) -> float:
-        """Give the standard deviation of ln σ at a temperature; it grows away from where the two were compared."""
+        """Return the standard deviation of ln σ at a temperature, which grows away from those of the comparison."""
         lever = (1.0 / temperature_K - 1.0 / self.temperature_K) / BOLTZMANN_EV_PER_K
         return math.hypot(self.ln_sigma, self.Ea_eV * lever)
 
@@ -54,11 +54,11 @@ class BudgetTerm:
     Attributes
     ----------
     source
-        Where the error comes from.
+        Origin of the error.
     Ea_eV
-        Its standard deviation of the activation energy; None where the fit has no error.
+        Its contribution to the standard deviation of the activation energy; None where the fit has no error.
     ln_sigma
-        ``(temperature_K, standard deviation of ln σ)`` at each report temperature, in the order asked.
+        ``(temperature_K, standard deviation of ln σ)`` at each report temperature, in the requested order.
     """
 
     source: ErrorSource
@@ -78,7 +78,7 @@ def error_budget(
     temperatures_K: Sequence[float],
     transfer: TransferTerm | None = None,
 ) -> tuple[BudgetTerm, ...]:
-    """Set the parts of the errors of Ea and of σ(T) side by side.
+    """List the contributions to the errors of Ea and of σ(T).
 
     The variance of the line is shared out between the statistics of the runs and the differences between orderings as
     the variances of the points are (:func:`superionic.transport.estimate.pool_orderings`).
@@ -86,15 +86,15 @@ def error_budget(
     Parameters
     ----------
     fit
-        That Ea is from.
+        The line that gives Ea.
     line
-        That σ is read off, with errors, or the lines of the directions.
+        The line, with errors, or the lines of the directions, that σ is read off.
     conductivities
         σ at each simulated temperature.
     temperatures_K
-        Where σ is read off.
+        Temperatures at which σ is read off.
     transfer
-        What a student potential adds.
+        Error that a student potential adds.
 
     Returns
     -------
@@ -102,8 +102,8 @@ def error_budget(
         Statistics first; orderings where there are several at one temperature; the transfer where it is known.
     """
     errors = [(each.statistical**2, each.ordering**2) for each in conductivities if math.isfinite(each.statistical)]
-    together = sum(one + other for one, other in errors)
-    share = sum(other for _, other in errors) / together if together > 0.0 else 0.0
+    total = sum(one + other for one, other in errors)
+    share = sum(other for _, other in errors) / total if total > 0.0 else 0.0
     points = [line.predict(temperature) for temperature in temperatures_K]
 
     def part(fraction: float, source: ErrorSource) -> BudgetTerm:
@@ -134,7 +134,7 @@ def widened(
     interval
         Its interval; None stays None, and an open end stays open.
     log_error
-        Standard deviation of the logarithm that comes on top.
+        Standard deviation of the additional error of the logarithm.
     level
         Probability of the interval.
     """

@@ -2,7 +2,7 @@
 
 A mean of exponentials has no straight Arrhenius line: on cooling, the direction of the lower activation energy takes
 over, and a line through the means of hot runs extrapolates far too low. So the components of the tensor are fitted and
-extrapolated one by one, and summed where σ is asked for.
+extrapolated one by one, and summed at the temperatures where σ is wanted.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ FloatArray = NDArray[np.float64]
 SIGNIFICANT: Final = 0.01
 """Probability of chance below which directions count as different in activation energy."""
 SAME_DIRECTION: Final = math.cos(math.radians(10.0))
-"""A direction within 10° of an axis of the cell is called by its name."""
+"""A direction within 10° of an axis of the cell takes the name of that axis."""
 _DRAWS: Final = 4000
 _FEW_HOPS: Final = 5.0
-_HOPS_OF_ONES_OWN: Final = 100.0  # with so many independent hops the errors of a shape are half its own, half common
-_LEAST_VARIANCE: Final = 0.02  # of any component of a shape, in units of their mean: no component is known far better
+_HOPS_OF_ONES_OWN: Final = 100.0  # at so many independent hops a shape's errors are half its own, half common
+_LEAST_VARIANCE: Final = 0.02  # of any component of a shape, in units of their mean: none is known far better
 _TRACE: Final = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 3.0
 _SWEEPS: Final = 50
 # Orthonormal basis of symmetric tensors without a trace, in the components xx, yy, zz, yz, xz, xy.
@@ -66,7 +66,7 @@ class DirectionLine:
     name
         Such as ``along c`` or ``across c``, by the vectors of the simulated cell.
     multiplicity
-        How many of the three axes it stands for.
+        Number of the three axes that it represents.
     directions
         (multiplicity, 3) unit vectors, in the frame of :class:`superionic.transport.diffusion.tensor.TensorEstimate`.
     fit
@@ -84,7 +84,7 @@ class DirectionLine:
 
 @dataclass(frozen=True, eq=False)
 class DirectionLines:
-    """Whether directions differ in activation energy, and their lines where they do.
+    """Test whether directions differ in activation energy, with their lines where they do.
 
     Attributes
     ----------
@@ -96,13 +96,13 @@ class DirectionLines:
     lines
         The directions; empty unless significant.
     covariance
-        Of (ln prefactor, Ea) of all lines, line by line: they come from the same runs, and their errors are not
-        independent. None without lines.
+        Covariance of (ln prefactor, Ea) of all lines, line by line: they come from the same runs, so their errors are
+        not independent. None without lines.
     p_straight
-        Probability that points scatter about all lines as much as they do by chance; 1 where there are no more points
-        than parameters.
+        Probability that chance makes the points scatter about all lines as much as they do; 1 where there are no more
+        points than parameters.
     temperature_range_K
-        Of measured values in the fits.
+        Range of the measured values in the fits.
     frame
         ``crystal``: the directions are axes of the cell, along which the tensor is diagonal within its errors;
         ``principal``: they are the tensor's own, common to all temperatures.
@@ -118,7 +118,7 @@ class DirectionLines:
 
     @property
     def form(self) -> Literal["lnSigmaT"]:
-        """Which line each direction has."""
+        """Form of the line of each direction."""
         return "lnSigmaT"
 
     @property
@@ -128,12 +128,12 @@ class DirectionLines:
 
     @property
     def straight(self) -> bool:
-        """Whether each direction has a straight line, as far as the errors tell."""
+        """Whether the lines of all directions are straight within the errors."""
         return self.p_straight >= TINY_PROBABILITY
 
     @property
     def words(self) -> str:
-        """The activation energies in words."""
+        """Activation energies in words."""
         energies = [f"{each.fit.Ea_eV:.2f} ± {each.fit.Ea_error_eV or 0.0:.2f} eV {each.name}" for each in self.lines]
         return ", ".join(energies).replace("-", "\N{MINUS SIGN}")
 
@@ -176,32 +176,32 @@ def direction_lines(
 ) -> DirectionLines | None:
     """Test whether directions differ in activation energy, and fit their lines if they do.
 
-    If all directions have one activation energy, the tensor keeps its shape at all temperatures. So the test is on the
+    If all directions have one activation energy, the tensor keeps its shape at all temperatures. So the test is of the
     tensor over its trace: a change that is linear in 1/T, against none. It is made twice, and the smaller probability
-    of chance counts double: on all five components at once, which does not depend on any choice of axes (χ² of five
-    degrees of freedom), and, with more power where it is diagonal there, on what is along the axes of the cell (two
-    degrees). With few hops the errors of the shape are taken from
-    all temperatures together, each scaled to the error of its scalar: by its own, a component that is low by chance
-    would count for too much. Ions that move together enlarge them.
+    of chance is doubled: on all five components at once, which does not depend on a choice of axes (χ² of five degrees
+    of freedom), and on those along the axes of the cell, with more power where the tensor is diagonal there (two
+    degrees). With few hops the errors of the shape are estimated from all temperatures together, each scaled to the
+    error of its scalar: with its own error, a component that is low by chance would weigh too much. Collective motion
+    enlarges these errors.
 
-    Lines are then fitted along axes that go with the symmetry of the crystal. Where the tensor is diagonal along axes
-    of the cell, it is these; else the axes that come nearest to diagonal at all temperatures together (Cardoso &
-    Souloumiac, SIAM J. Matrix Anal. Appl. 17, 161 (1996)). Two directions that do not differ become one, across the
-    third, as a threefold, fourfold or sixfold axis makes them.
+    Lines are then fitted along axes that respect the symmetry of the crystal: axes of the cell where the tensor is
+    diagonal along them, otherwise those that come nearest to diagonal at all temperatures together (Cardoso &
+    Souloumiac, SIAM J. Matrix Anal. Appl. 17, 161 (1996)). Two directions that do not differ become one, across
+    the third, as a threefold, fourfold or sixfold axis requires.
 
     Parameters
     ----------
     temperatures_K
         (n,) the simulated temperatures.
     tensors
-        (n,) of σ in S/cm; None where there is none (upper bounds).
+        (n,) tensors of σ in S/cm; None where there is none (upper bounds).
     scalars
         (n,) σ in S/cm, a third of the trace.
 
     Returns
     -------
     DirectionLines or None
-        None with fewer than two temperatures with a tensor, or cells of several shapes: not tested.
+        None if not tested: fewer than two temperatures have a tensor, or the cells differ in shape.
     """
     known = [
         (t, tensor, scalar)
@@ -245,7 +245,7 @@ def _chance(x: FloatArray, shapes: FloatArray, spreads: FloatArray, basis: Float
     """Return the probability that shapes, in a basis (parts, 6), change this much with 1/T by chance."""
     n, dof = len(x), len(basis)
     covariances = basis @ spreads @ basis.T
-    least = _LEAST_VARIANCE * np.trace(covariances, axis1=1, axis2=2) / dof + 1e-12  # of a channel it is none
+    least = _LEAST_VARIANCE * np.trace(covariances, axis1=1, axis2=2) / dof + 1e-12  # a channel has none
     whitenings = np.linalg.inv(np.linalg.cholesky(covariances + least[:, None, None] * np.eye(dof)))
     data = np.einsum("nab,nb->na", whitenings, shapes @ basis.T).ravel()
     constant = whitenings.reshape(n * dof, dof)
@@ -266,16 +266,16 @@ def _axes(
     shapes: FloatArray, spreads: FloatArray, cell_A: FloatArray
 ) -> tuple[Literal["crystal", "principal"], FloatArray]:
     """Return orthonormal rows: axes of the cell if the tensors are diagonal in them, else those nearest to diagonal."""
-    best, chosen = 0.0, np.eye(3)
+    best, best_axes = 0.0, np.eye(3)
     for first in range(3):
         rows = np.array([cell_A[first], cell_A[(first + 1) % 3], cell_A[(first + 2) % 3]])
         q, _ = np.linalg.qr(rows.T)
         axes = q.T
         chance = _diagonal(shapes, spreads, axes)
         if chance > best:
-            best, chosen = chance, axes
+            best, best_axes = chance, axes
     if best > SIGNIFICANT:
-        return "crystal", chosen
+        return "crystal", best_axes
     return "principal", _jointly_diagonal(shapes, spreads)
 
 
@@ -333,7 +333,7 @@ def _fitted(
         pairs.append((chance, unique, others))
     chance, unique, others = max(pairs)
     if three is None:
-        # Some direction has too few values: the one that stands most apart is left, the others are taken together.
+        # Some direction has too few values: keep the most distinct one, and join the other two.
         unique = _apart(tensors, axes)
         others = [i for i in range(3) if i != unique]
         chance = 1.0
@@ -378,7 +378,7 @@ def _joint_fit(
             full[2 * group : 2 * group + 2] = gradient
             return full
 
-        if tensor is None:  # the mean is an upper bound, and may all be due to any one direction
+        if tensor is None:  # the mean is an upper bound, and may be due to any one direction alone
             each = [scalar.scaled(3.0 / len(group)) for group in groups]
             correlation = np.eye(n)
         else:
@@ -397,16 +397,16 @@ def _joint_fit(
                 own = bound_log_error(estimate)
                 limit = math.log(estimate.interval95[1]) + ln_T
                 bounded.append((row(number), limit, math.nan if own is None else own))
-        kept = [i for i, estimate in enumerate(each) if math.isfinite(estimate.log_error)]
-        if kept:
-            errors = np.array([max(each[i].log_error, 1e-9) for i in kept])
+        usable = [i for i, estimate in enumerate(each) if math.isfinite(estimate.log_error)]
+        if usable:
+            errors = np.array([max(each[i].log_error, 1e-9) for i in usable])
             whitening = np.linalg.inv(
                 np.linalg.cholesky(
-                    np.outer(errors, errors) * (correlation[np.ix_(kept, kept)] + 1e-9 * np.eye(len(kept)))
+                    np.outer(errors, errors) * (correlation[np.ix_(usable, usable)] + 1e-9 * np.eye(len(usable)))
                 )
             )
-            rows.append(whitening @ np.array([row(i) for i in kept]))
-            y.append(whitening @ np.array([math.log(each[i].value) + ln_T for i in kept]))
+            rows.append(whitening @ np.array([row(i) for i in usable]))
+            y.append(whitening @ np.array([math.log(each[i].value) + ln_T for i in usable]))
     used = tuple(tuple(math.isfinite(e.log_error) for e in of_group) for of_group in points)
     spans = []
     for flags in used:
@@ -427,14 +427,14 @@ def _joint_fit(
 
 
 def _counted(value: float, variance: float, one_hop: float) -> Estimate:
-    """Estimate σ along a direction, along which there may have been few hops or none while others had many.
+    """Estimate σ along a direction, which may have had few hops or none while others had many.
 
     Parameters
     ----------
     value, variance
-        Of the component, or of the mean of two.
+        Value and variance of the component, or of the mean of two.
     one_hop
-        What one independent hop adds to it; of few hops the variance is no less than that of their number.
+        What one independent hop adds to it; for few hops the variance is at least that of a Poisson number of them.
     """
     if value < 0.5 * one_hop:
         return count_like_estimate(value, variance, bound_per_hop=one_hop)

@@ -1,7 +1,7 @@
-"""How far a conductivity at a temperature can be believed: typed doubts with their criteria, and the gravest of them.
+"""How far a conductivity at a temperature can be trusted: typed doubts with their criteria, and the gravest of them.
 
-A line through the logarithms of a few noisy values always gives a number at 300 K. Whether that number is a result is
-decided here, by stated criteria, in one place.
+A line through the logarithms of a few noisy values always gives a number at 300 K. The criteria by
+which that number is a result or not are stated here, in one place.
 """
 
 from __future__ import annotations
@@ -48,13 +48,14 @@ class Doubt:
     Attributes
     ----------
     kind
-        Which criterion is met.
+        Criterion that is met.
     severity
-        ``warning``: do not quote the number without saying this; ``caution``: know it; ``info``: for completeness.
+        ``warning``: not to be omitted where the number is quoted; ``caution``: worth knowing; ``info``: for
+        completeness.
     words
         Sentences for the reader, with the temperatures and numbers in them.
     temperatures_K
-        Report temperatures that it is about; empty where it is about the line as a whole.
+        Report temperatures that it concerns; empty where it concerns the line as a whole.
     """
 
     kind: DoubtKind
@@ -65,15 +66,14 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How far σ at one temperature can be believed.
+    """How far σ at one temperature can be trusted.
 
     Attributes
     ----------
     temperature_K
         The temperature.
     kind, severity, words
-        Those of the gravest doubt; ``sound`` where there is none, and then ``caution`` for an interval that is only
-        fair.
+        Those of the gravest doubt; without one, ``sound``, with ``caution`` for an interval that is only fair.
     """
 
     temperature_K: float
@@ -83,19 +83,19 @@ class Verdict:
 
 
 def energy_is_unphysical(Ea_eV: float, Ea_error_eV: float | None) -> bool:
-    """Whether an activation energy can be none: negative by more than two errors, or above 2 eV."""
+    """Return whether an activation energy is unphysical: negative by more than two errors, or above 2 eV."""
     return Ea_eV < -SIGNIFICANT_ERRORS * (Ea_error_eV or 0.0) or Ea_eV > HIGHEST_EA_EV
 
 
 def without_line(reason: str, withheld_K: Sequence[float]) -> Doubt:
-    """Doubt that there is any σ(T) but at the simulated temperatures.
+    """Return the doubt that σ is not known except at the simulated temperatures.
 
     Parameters
     ----------
     reason
-        Why there is no line, in sentences.
+        Sentences that say why there is no line.
     withheld_K
-        Report temperatures at which no conductivity can be given.
+        Report temperatures at which no conductivity can be stated.
     """
     if not withheld_K:
         return Doubt("no line", "caution", f"No Arrhenius line. {reason}")
@@ -105,20 +105,20 @@ def without_line(reason: str, withheld_K: Sequence[float]) -> Doubt:
 def about_line(
     line: ArrheniusFit, Ea_eV: float, Ea_error_eV: float | None, broken: SlopeBreak | None, withheld_K: Sequence[float]
 ) -> tuple[Doubt, ...]:
-    """Doubt the line as a whole.
+    """Return the doubts about the line as a whole.
 
     Parameters
     ----------
     line
-        That σ is read off.
+        The line that σ is read off.
     Ea_eV, Ea_error_eV
-        Activation energy with its error, all sources put together.
+        Activation energy with its error from all sources.
     broken
-        The test for two regimes.
+        Result of the test for two regimes.
     withheld_K
-        Report temperatures at which no conductivity can be given, since Ea is unphysical or not above zero.
+        Report temperatures at which no conductivity can be stated, since Ea is unphysical or not above zero.
     """
-    found = []
+    doubts = []
     energy = energy_words(Ea_eV, Ea_error_eV)
     low, high = line.temperature_range_K
     if energy_is_unphysical(Ea_eV, Ea_error_eV):
@@ -133,7 +133,7 @@ def about_line(
                 f"to see: the values at {low:g} to {high:g} K are noise, or of different states (such as a melt)"
             )
         left = f" No {sigma_at(withheld_K, 'or')} can be extrapolated along it." if withheld_K else ""
-        found.append(Doubt("unphysical", "warning", f"The Arrhenius line is unphysical: {why}.{left}"))
+        doubts.append(Doubt("unphysical", "warning", f"The Arrhenius line is unphysical: {why}.{left}"))
     elif Ea_error_eV is not None and abs(Ea_eV) < SIGNIFICANT_ERRORS * Ea_error_eV:
         words = (
             f"The activation energy is not significant: {energy} is within two errors of zero, and how σ changes with "
@@ -141,28 +141,28 @@ def about_line(
         )
         if withheld_K:
             words += f" No {sigma_at(withheld_K, 'or')} can be extrapolated along a line that does not fall on cooling."
-        found.append(Doubt("insignificant", "warning" if withheld_K else "caution", words))
+        doubts.append(Doubt("insignificant", "warning" if withheld_K else "caution", words))
     if broken is not None and broken.flag is not None:
-        found.append(Doubt("two regimes", "caution", broken.flag))
+        doubts.append(Doubt("two regimes", "caution", broken.flag))
     if sum(line.used) == 2:
         words = f"Two temperatures ({low:g} and {high:g} K) fix a line but cannot show whether it is straight."
-        found.append(Doubt("two temperatures", "caution", words))
-    return tuple(found)
+        doubts.append(Doubt("two temperatures", "caution", words))
+    return tuple(doubts)
 
 
 def about_directions(
     directions: DirectionLines, line: ArrheniusFit, values: Sequence[ConductivityAt]
 ) -> tuple[Doubt, ...]:
-    """Say that directions differ in activation energy, and what that makes of σ.
+    """Return the doubt that directions differ in activation energy, with its effect on σ.
 
     Parameters
     ----------
     directions
         Lines of the directions.
     line
-        That of the mean.
+        Line of the mean.
     values
-        What is given as σ.
+        Stated values of σ.
     """
     if not directions.significant:
         return ()
@@ -197,14 +197,14 @@ def about_directions(
 
 
 def about_curvature(curved: VogelFit, values: Sequence[ConductivityAt]) -> tuple[Doubt, ...]:
-    """Say that the Arrhenius plot bends down on cooling, and what that would make of σ where it is extrapolated.
+    """Return the doubt that the Arrhenius plot bends down on cooling, with its effect on extrapolated σ.
 
     Parameters
     ----------
     curved
         The law of Vogel, Tammann and Fulcher, with its test.
     values
-        What is given as σ.
+        Stated values of σ.
     """
     if not curved.significant:
         return ()
@@ -218,29 +218,29 @@ def about_curvature(curved: VogelFit, values: Sequence[ConductivityAt]) -> tuple
         if value.extrapolated:
             at = curved.value_at(value.temperature_K)
             law = "none, being below T₀" if at is None else f"{two_digits(at / value.temperature_K)} S/cm"
-            given = f"{sigma_at([value.temperature_K])} = {two_digits(value.value_S_per_cm)} S/cm"
-            beyond.append(f"{given}, where the law would give {law}")
+            on_the_line = f"{sigma_at([value.temperature_K])} = {two_digits(value.value_S_per_cm)} S/cm"
+            beyond.append(f"{on_the_line}, where the law would give {law}")
     return (Doubt("curved", "caution", f"{words}{': ' if beyond else ''}{'; '.join(beyond)}."),)
 
 
 def about_values(values: Sequence[ConductivityAt], line: ArrheniusFit | None) -> tuple[Doubt, ...]:
-    """Doubt conductivities at temperatures, those of one kind in one sentence.
+    """Return the doubts about conductivities at given temperatures, one sentence for each kind.
 
     Parameters
     ----------
     values
-        What is given as σ.
+        Stated values of σ.
     line
-        That those of the origin ``line`` were read off.
+        The line from which values of the origin ``line`` were read off.
     """
-    found = []
+    doubts = []
     bounds = [v for v in values if v.is_upper_bound]
     if bounds:
         each = "; ".join(
             f"{sigma_at([v.temperature_K])} is below {two_digits(v.interval95_S_per_cm[1])} S/cm" for v in bounds
         )
         words = f"Only an upper bound: {each} (95 %)."
-        found.append(Doubt("upper bound", "warning", words, tuple(v.temperature_K for v in bounds)))
+        doubts.append(Doubt("upper bound", "warning", words, tuple(v.temperature_K for v in bounds)))
     thin = [v for v in values if not v.is_upper_bound and v.precision.grade == "thin"]
     if thin:
         factors = [v.precision.factor for v in thin]
@@ -250,7 +250,7 @@ def about_values(values: Sequence[ConductivityAt], line: ArrheniusFit | None) ->
             size = f"the 68 % interval spans a factor of {'up to ' if len(thin) > 1 else ''}{two_digits(max(known))}"
         where = tuple(v.temperature_K for v in thin)
         words = f"{sigma_at(where)} {'is' if len(thin) == 1 else 'are'} statistically thin: {size}."
-        found.append(Doubt("statistically thin", "warning", words, where))
+        doubts.append(Doubt("statistically thin", "warning", words, where))
     outside = tuple(v.temperature_K for v in values if v.extrapolated)
     if outside and line is not None:
         low, high = line.temperature_range_K
@@ -259,8 +259,8 @@ def about_values(values: Sequence[ConductivityAt], line: ArrheniusFit | None) ->
             f"{sigma_at(outside)} {verb} extrapolated from {low:g}–{high:g} K. {subject} only if the mechanism of "
             f"conduction does not change on the way; {its} error bars do not contain that risk."
         )
-        found.append(Doubt("extrapolated", "caution", words, outside))
-    return tuple(found)
+        doubts.append(Doubt("extrapolated", "caution", words, outside))
+    return tuple(doubts)
 
 
 def by_gravity(doubts: Sequence[Doubt]) -> tuple[Doubt, ...]:
@@ -269,16 +269,16 @@ def by_gravity(doubts: Sequence[Doubt]) -> tuple[Doubt, ...]:
 
 
 def judge(temperature_K: float, value: ConductivityAt | None, doubts: Sequence[Doubt]) -> Verdict:
-    """Sum the doubts about σ at one temperature up.
+    """Summarise the doubts about σ at one temperature.
 
     Parameters
     ----------
     temperature_K
         The temperature.
     value
-        σ there; None where none can be given.
+        σ at this temperature; None where it cannot be stated.
     doubts
-        About the line and about this value; one at least where there is no value.
+        Doubts about the line and about this value; at least one where there is no value.
     """
     if doubts:
         gravest = by_gravity(doubts)[0]

@@ -1,4 +1,4 @@
-"""The conductivity at a temperature, read off a line of ln(σT), with its band: all errors put together."""
+"""The conductivity at a temperature, read off a line of ln(σT), and the band of the line, with all errors combined."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ class ConductivityAt(Shown):
     temperature_K
         The temperature.
     value_S_per_cm
-        σ; in an upper bound (`is_upper_bound`) read ``interval95_S_per_cm[1]`` instead.
+        σ; for an upper bound (`is_upper_bound`) read ``interval95_S_per_cm[1]`` instead.
     interval68_S_per_cm, interval95_S_per_cm
         Intervals that hold the truth with 68.27 % and 95 % probability; the error of a student potential is part of
         them where one is known.
     log_error
-        Standard deviation of ln σ, everything put together in quadrature; inf for an upper bound.
+        Standard deviation of ln σ, all errors added in quadrature; inf for an upper bound.
     extrapolated
-        Whether the temperature lies outside those whose values the line rests on.
+        Whether the temperature lies outside the range of the fit.
     simulated
-        Whether there are runs at this very temperature.
+        Whether there are runs at exactly this temperature.
     origin
         ``line``: read off the line through all temperatures; ``directions``: the sum of the lines of the directions,
-        which differ in activation energy; ``runs``: the average of the runs at this one.
+        which differ in activation energy; ``runs``: the average of the runs at this temperature.
     """
 
     temperature_K: float
@@ -59,12 +59,12 @@ class ConductivityAt(Shown):
 
     @property
     def is_upper_bound(self) -> bool:
-        """Whether the interval begins at zero, so that only its upper end means something."""
+        """Whether the interval begins at zero, so that only its upper end is meaningful."""
         return self.interval68_S_per_cm[0] <= 0.0 < self.interval95_S_per_cm[1]
 
     @property
     def precision(self) -> Precision:
-        """How well σ is pinned down."""
+        """Precision of σ, from the 68 % interval."""
         return precision_of(self.interval68_S_per_cm)
 
     def _facts(self) -> Iterator[tuple[str, str]]:
@@ -77,7 +77,7 @@ class ConductivityAt(Shown):
 
 @dataclass(frozen=True)
 class ConductivityBand:
-    """The line with its intervals, for drawing: (n,) numbers each, from the hottest to the coldest temperature.
+    """The line with its intervals for a figure: (n,) numbers each, from the hottest to the coldest temperature.
 
     Intervals are widened by the error of a student potential where one is known.
     """
@@ -102,11 +102,11 @@ def read_off(
     Parameters
     ----------
     line
-        A fit of σ in S/cm that has errors, of the form ``lnSigmaT``.
+        A fit of σ in S/cm with errors, of the form ``lnSigmaT``.
     temperature_K
-        Where.
+        Temperature at which to read it.
     transfer
-        What a student potential adds to the error; independent, and so added in quadrature on the logarithm.
+        Error that a student potential adds; independent, so added in quadrature to the logarithm's.
     simulated
         Whether there are runs at this temperature.
 
@@ -139,7 +139,7 @@ def read_off(
 def of_runs(
     estimate_S_per_cm: Estimate, temperature_K: float, *, transfer: TransferTerm | None = None
 ) -> ConductivityAt:
-    """Take σ from the runs at this temperature alone; an upper bound stays one."""
+    """Return σ from the runs at this temperature alone; an upper bound stays one."""
     e = estimate_S_per_cm
     return ConductivityAt(
         temperature_K=temperature_K,
@@ -166,10 +166,10 @@ def conductivity_band(
     those of :func:`read_off`.
     """
     inverse = np.linspace(1.0 / max(temperatures_K), 1.0 / min([*report_temperatures_K, *temperatures_K]), _BAND_POINTS)
-    places = [float(x) for x in inverse]
-    points = [read_off(line, 1.0 / x, transfer=transfer) for x in places]
+    inverse_temperatures = [float(x) for x in inverse]
+    points = [read_off(line, 1.0 / x, transfer=transfer) for x in inverse_temperatures]
     return ConductivityBand(
-        inverse_temperature_per_K=tuple(places),
+        inverse_temperature_per_K=tuple(inverse_temperatures),
         sigma_S_per_cm=tuple(p.value_S_per_cm for p in points),
         low68_S_per_cm=tuple(p.interval68_S_per_cm[0] for p in points),
         high68_S_per_cm=tuple(p.interval68_S_per_cm[1] for p in points),

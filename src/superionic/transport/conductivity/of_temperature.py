@@ -1,4 +1,4 @@
-"""σ(T): from the runs of one material at several temperatures to a line, and to σ where it is asked for."""
+"""σ(T): from the runs of one material at several temperatures to a line, and to σ at the requested temperatures."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunTransport:
-    """What one run says about the σ(T) of a material.
+    """Transport of one run, for the σ(T) of a material.
 
     Attributes
     ----------
     temperature_K
-        Of the run; runs at exactly the same temperature are averaged.
+        Temperature of the run; runs at exactly the same temperature are averaged.
     ordering
-        Name of its structure: runs of one ordering are replicas, and count together as one of the orderings.
+        Name of its structure: runs of one ordering are replicas, and are averaged before the orderings are.
     tracer_diffusivity_cm2_per_s, nernst_einstein_conductivity_S_per_cm
-        D* and σ by the Nernst–Einstein relation.
+        D*, and σ by the Nernst–Einstein relation.
     ionic_conductivity_S_per_cm, haven_ratio
         σ from D_σ, correlations included, and D*/D_σ; None where they are not known.
     conductivity_tensor_S_per_cm
@@ -70,7 +70,7 @@ class RunTransport:
 
     @classmethod
     def of(cls, analysis: TransportAnalysis, *, ordering: str = "") -> RunTransport:
-        """Take what counts out of the analysis of a run.
+        """Collect these values from the analysis of a run.
 
         Raises
         ------
@@ -102,7 +102,7 @@ class TemperaturePoint:
     Attributes
     ----------
     temperature_K, n_runs
-        The temperature, and how many runs there are.
+        The temperature, and the number of runs.
     conductivity_S_per_cm, diffusivity_cm2_per_s
         Nernst–Einstein σ, and D*.
     ionic_conductivity_S_per_cm, haven_ratio
@@ -130,39 +130,39 @@ class TemperatureDependence(Shown):
     form
         Which Arrhenius line gives Ea.
     report_temperatures_K
-        Where σ was asked for, in the order asked; the first is the headline's.
+        Temperatures at which σ was requested, in that order; the first is the headline's.
     transfer
-        What a student potential adds to the errors; None where no student drove the runs, or none is known.
+        Error that a student potential adds; None where no student drove the runs, or the error is not known.
     points
-        The simulated temperatures, the coldest first.
+        Averages at the simulated temperatures, the coldest first.
     fit
-        The line of the form asked for, of which Ea is the slope; None without one.
+        Line of the requested form, whose slope is Ea; None without one.
     line
-        The line of ln(σT) that σ is read off (σT, not D, carries the change of volume with temperature); None without
-        one. Both are without the transfer term.
+        Line of ln(σT) that σ is read off (σT, unlike D, includes the change of volume with temperature); None without
+        one. Neither line includes the transfer term.
     Ea_eV, Ea_error_eV
-        Activation energy with its error, the transfer term included; None without a line.
+        Activation energy with its error, including the transfer term; None without a line.
     slope_break
         Test of ln D for two regimes; None with fewer than five temperatures.
     directions
-        Test for directions of different activation energy, and their lines where they differ; σ is then their sum.
-        None where it was not tested: fewer than two temperatures with a tensor, or cells of several shapes.
+        Test for directions of different activation energy, with their lines where they differ; σ is then their sum.
+        None where not tested: fewer than two temperatures with a tensor, or cells of several shapes.
     vogel
-        Fit of σT by the law of Vogel, Tammann and Fulcher, and the test for it; never what σ is read off. None with
-        fewer than five temperatures, and where the plot does not bend that way.
+        Fit of σT by the law of Vogel, Tammann and Fulcher, with its test; σ is never read off it. None with fewer than
+        five temperatures, or where the plot does not bend that way.
     band
-        The line that σ is read off with its intervals, for drawing; None without a line.
+        The line that σ is read off, with its intervals, for figures; None without a line.
     predictions
-        σ read off the line (or the sum of the directions) at each report temperature, in the order asked; empty without
-        a line. Whether they may be given as results is for `conductivity_at` to say.
+        σ read off the line (or the sum of the directions) at each report temperature, in order; empty without a line.
+        Only `conductivity_at` decides whether they may be stated as results.
     budget
-        What the errors consist of; empty without a line.
+        Contributions to the errors; empty without a line.
     doubts
-        Why σ at the report temperatures is not to be taken at face value, the gravest first.
+        Reasons not to take σ at the report temperatures at face value, the gravest first.
     flags
-        Sentences of the fit and the test for two regimes. `doubts` say what they mean for σ(T).
+        Sentences on the fit and the test for two regimes; `doubts` state their consequences for σ(T).
     no_line_reason
-        Why there is no line, in a sentence; None if there is one.
+        Sentence that says why there is no line; None if there is one.
     """
 
     form: ArrheniusForm
@@ -185,30 +185,30 @@ class TemperatureDependence(Shown):
 
     @property
     def n_runs(self) -> int:
-        """Runs at all temperatures."""
+        """Number of runs at all temperatures."""
         return sum(point.n_runs for point in self.points)
 
     @property
     def sigma_line(self) -> ArrheniusFit | DirectionLines | None:
-        """What σ is read off: the lines of the directions where these differ, else that of the mean."""
+        """Line that σ is read off: those of the directions where these differ, otherwise that of the mean."""
         return self.directions if self.directions is not None and self.directions.usable else self.line
 
     @property
     def headline(self) -> ConductivityAt | None:
-        """σ at the first report temperature; None where none can be given, and `verdict` says why."""
+        """σ at the first report temperature; None where it cannot be stated, and `verdict` says why."""
         return self.conductivity_at(self.report_temperatures_K[0])
 
     @property
     def verdict(self) -> Verdict:
-        """How far the headline can be believed."""
+        """How far the headline can be trusted."""
         return self.verdict_at(self.report_temperatures_K[0])
 
     def conductivity_at(self, temperature_K: float) -> ConductivityAt | None:
-        """Give σ at any temperature, where it can be given.
+        """Return σ at any temperature, or None where it cannot be stated.
 
-        It is read off the line. Where there is none, or its activation energy is unphysical, the average of the runs at
-        this temperature stands; between the simulated temperatures an unphysical line still holds σ; beyond them it
-        does not, nor does any line along which σT does not fall on cooling, and the answer is None.
+        σ is read off the line. Without a line, or with an unphysical activation energy, the average of the runs at this
+        temperature is used instead. Between the simulated temperatures even an unphysical line gives σ; beyond them
+        neither it nor a line along which σT does not fall on cooling does, and the result is None.
 
         Raises
         ------
@@ -232,19 +232,19 @@ class TemperatureDependence(Shown):
         return posterior_samples(self, n, seed=seed)
 
     def verdict_at(self, temperature_K: float) -> Verdict:
-        """Say how far σ at any temperature can be believed, and if there is none, why.
+        """Return how far σ at any temperature can be trusted, or why there is none.
 
-        An average of runs at one temperature stands by itself, whatever is wrong with the line.
+        Doubts about the line do not apply to an average of runs at one temperature.
         """
         value = self.conductivity_at(temperature_K)
-        found = self._doubts((temperature_K,))
+        doubts = self._doubts((temperature_K,))
         if value is not None and value.origin == "runs":
-            found = tuple(doubt for doubt in found if doubt.temperatures_K)
-        return judge(temperature_K, value, found)
+            doubts = tuple(doubt for doubt in doubts if doubt.temperatures_K)
+        return judge(temperature_K, value, doubts)
 
     @property
     def _unphysical(self) -> ArrheniusFit | None:
-        """The line whose slope can be no activation energy, if any: the two differ by the change of volume only."""
+        """The first line with an unphysical activation energy; the two lines differ only by the change of volume."""
         for each in (self.fit, self.line):
             if each is not None and energy_is_unphysical(each.Ea_eV, _with_transfer(each.Ea_error_eV, self.transfer)):
                 return each
@@ -254,22 +254,22 @@ class TemperatureDependence(Shown):
         """Return all doubts about σ at these temperatures, the gravest first."""
         values = [self.conductivity_at(t) for t in temperatures_K]
         withheld = [t for t, value in zip(temperatures_K, values, strict=True) if value is None]
-        found = about_values([value for value in values if value is not None], self.line)
+        doubts = about_values([value for value in values if value is not None], self.line)
         judged = self._unphysical or self.fit
         if self.line is None or judged is None:
-            return by_gravity([without_line(f"{self.no_line_reason} {_seen(self.points)}", withheld), *found])
+            return by_gravity([without_line(f"{self.no_line_reason} {_seen(self.points)}", withheld), *doubts])
         Ea_error_eV = _with_transfer(judged.Ea_error_eV, self.transfer)
-        given = [value for value in values if value is not None]
+        stated = [value for value in values if value is not None]
         if self.directions is not None:
-            found = (*found, *about_directions(self.directions, self.line, given))
+            doubts = (*doubts, *about_directions(self.directions, self.line, stated))
         if self.vogel is not None:
-            found = (*found, *about_curvature(self.vogel, given))
+            doubts = (*doubts, *about_curvature(self.vogel, stated))
         broken = None if self._bent_by_directions else self.slope_break
-        return by_gravity([*about_line(self.line, judged.Ea_eV, Ea_error_eV, broken, withheld), *found])
+        return by_gravity([*about_line(self.line, judged.Ea_eV, Ea_error_eV, broken, withheld), *doubts])
 
     @property
     def _bent_by_directions(self) -> bool:
-        """Whether straight lines of directions say why that of their mean is bent, without a second regime."""
+        """Whether straight lines of the directions explain the bend of their mean, without a second regime."""
         return self.directions is not None and self.directions.usable and self.directions.straight
 
     def _facts(self) -> Iterator[tuple[str, str]]:
@@ -297,24 +297,24 @@ def temperature_dependence(
     runs
         All runs of one material, in any order.
     form
-        Of the line that gives Ea; σ is always read off that of ln(σT).
+        Form of the line that gives Ea; σ is always read off that of ln(σT).
     report_temperatures_K
-        Where σ is wanted; the first is the headline's.
+        Temperatures at which to state σ; the first is the headline's.
     transfer
-        What a student potential adds to the errors.
+        Error that a student potential adds.
 
     Returns
     -------
     TemperatureDependence
-        With or without a line: too few temperatures, or upper bounds only, are data, not an error.
+        Possibly without a line: too few temperatures, or upper bounds only, are a result, not an error.
 
     Raises
     ------
     AnalysisError
         Without a run or a report temperature, for temperatures that are not positive, or an unknown form.
     """
-    wanted = tuple(float(t) for t in report_temperatures_K)
-    _check(runs, form, wanted)
+    report_K = tuple(float(t) for t in report_temperatures_K)
+    _check(runs, form, report_K)
     points = tuple(
         _point(t, [run for run in runs if run.temperature_K == t])
         for t in sorted({float(run.temperature_K) for run in runs})
@@ -325,7 +325,7 @@ def temperature_dependence(
     diffusivity = [point.diffusivity_cm2_per_s.estimate for point in points]
     bare = TemperatureDependence(
         form=form,
-        report_temperatures_K=wanted,
+        report_temperatures_K=report_K,
         transfer=transfer,
         points=points,
         fit=None,
@@ -347,7 +347,7 @@ def temperature_dependence(
         line = arrhenius_fit_estimates(temperatures, sigma, form="lnSigmaT")
     except (AnalysisError, CalculationFailed) as error:
         reason = str(error.args[0])
-        found = replace(bare, flags=(f"No activation energy: {reason}",), no_line_reason=reason)
+        dependence = replace(bare, flags=(f"No activation energy: {reason}",), no_line_reason=reason)
     else:
         broken = slope_break_of_estimates(temperatures, diffusivity)
         known = replace(
@@ -360,28 +360,29 @@ def temperature_dependence(
             directions=direction_lines(temperatures, [point.conductivity_tensor_S_per_cm for point in points], sigma),
             vogel=vogel_fit_of_estimates(temperatures, sigma),
         )
-        read = known.sigma_line or line
+        sigma_line = known.sigma_line or line
         break_flag = None if broken is None or known._bent_by_directions else broken.flag
-        found = replace(
+        dependence = replace(
             known,
-            band=conductivity_band(read, temperatures, wanted, transfer=transfer),
+            band=conductivity_band(sigma_line, temperatures, report_K, transfer=transfer),
             predictions=tuple(
-                read_off(read, t, transfer=transfer, simulated=_simulated(t, points) is not None) for t in wanted
+                read_off(sigma_line, t, transfer=transfer, simulated=_simulated(t, points) is not None)
+                for t in report_K
             ),
-            budget=error_budget(fit, read, pooled, wanted, transfer),
+            budget=error_budget(fit, sigma_line, pooled, report_K, transfer),
             flags=(*fit.flags, *([break_flag] if break_flag else [])),
         )
-    return replace(found, doubts=found._doubts(wanted))
+    return replace(dependence, doubts=dependence._doubts(report_K))
 
 
-def _check(runs: Sequence[RunTransport], form: str, wanted: Sequence[float]) -> None:
+def _check(runs: Sequence[RunTransport], form: str, report_K: Sequence[float]) -> None:
     if not runs:
-        raise AnalysisError("There is no run to take σ(T) from.", fix="Give one at least.")
-    if not wanted:
-        raise AnalysisError("There is no temperature at which σ is wanted.", fix="Give one at least, such as 300 K.")
+        raise AnalysisError("There is no run to take σ(T) from.", fix="Give at least one.")
+    if not report_K:
+        raise AnalysisError("There is no report temperature.", fix="Give at least one, such as 300 K.")
     if form not in get_args(ArrheniusForm):
         raise AnalysisError(f"There is no Arrhenius form {form!r}.", fix="Use 'lnD' or 'lnSigmaT'.")
-    for temperature in [*(run.temperature_K for run in runs), *wanted]:
+    for temperature in [*(run.temperature_K for run in runs), *report_K]:
         if not (math.isfinite(temperature) and temperature > 0.0):
             raise AnalysisError(f"A temperature must be positive, not {temperature!r} K.")
 
@@ -395,7 +396,7 @@ def _point(temperature_K: float, runs: Sequence[RunTransport]) -> TemperaturePoi
     haven = None
     if ionic is not None and len(ratios) == len(runs):
         haven = pooled_ratio(nernst, ionic)
-        if len(runs) == 1:  # one run knows better: what D* and D_σ have in common is not in the error of its ratio
+        if len(runs) == 1:  # the ratio of a single run excludes the noise that D* and D_σ share
             haven = replace(haven, estimate=ratios[0])
     return TemperaturePoint(
         temperature_K,
@@ -409,7 +410,7 @@ def _point(temperature_K: float, runs: Sequence[RunTransport]) -> TemperaturePoi
 
 
 def _pooled(estimates: Sequence[Estimate], orderings: Sequence[str]) -> PooledEstimate:
-    """Average replicas, then orderings; what only bounds from above is no value in the average either."""
+    """Average replicas, then orderings; estimates that are only upper bounds stay so in the average."""
     pooled = pool_orderings(estimates, orderings)
     shares = [1.0 / orderings.count(name) for name in orderings]
     return replace(pooled, estimate=respect_bounds(pooled.estimate, estimates, shares))

@@ -1,4 +1,4 @@
-"""Draws from what runs leave open: of D*, D_σ, Ea, ln D₀ and σ, jointly, for whoever propagates errors further."""
+"""Joint posterior samples of D*, D_σ, Ea, ln D₀ and σ, for further propagation of errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 MOST_SAMPLES: Final = 1_000_000
-"""Draws in one call, at most."""
+"""Largest number of samples in one call."""
 _Z_95: Final = student_quantile(LEVEL_95, math.inf)
 _Z_68: Final = student_quantile(LEVEL_68, math.inf)
 _FIXED_DATE: Final = (1980, 1, 1, 0, 0, 0)
@@ -32,19 +32,19 @@ _FIXED_DATE: Final = (1980, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True, eq=False)
 class TransportSamples:
-    """Draws of all quantities; what stands in one row belongs together.
+    """Samples of all quantities; the values of one row belong together.
 
     Attributes
     ----------
     temperature_K
-        (n_temperatures,) of the runs; NaN where it is not known.
+        (n_temperatures,) temperatures of the runs; NaN where not known.
     tracer_diffusivity_cm2_per_s, charge_diffusivity_cm2_per_s
         (n, n_temperatures) D* and D_σ; NaN where D_σ is not known.
     Ea_eV, ln_D0
-        (n,) activation energy of the line asked for, and logarithm of the prefactor of D* in cm²/s; None without a
+        (n,) activation energy of the requested line, and logarithm of the prefactor of D* in cm²/s; None without a
         line.
     sigma_temperature_K
-        (n_sigma,) where σ is given: the report temperatures, or those of the runs where there is no line.
+        (n_sigma,) temperatures of σ: the report temperatures, or those of the runs where there is no line.
     sigma_S_per_cm
         (n, n_sigma) Nernst–Einstein σ.
     """
@@ -60,51 +60,51 @@ class TransportSamples:
     @property
     def columns(self) -> dict[str, FloatArray]:
         """Every column (n,) by its name in a table."""
-        found: dict[str, FloatArray] = {}
+        columns: dict[str, FloatArray] = {}
         for number, temperature in enumerate(self.temperature_K):
             at = f"_{temperature:g}K" if math.isfinite(temperature) else ""
-            found[f"tracer_diffusivity_cm2_per_s{at}"] = self.tracer_diffusivity_cm2_per_s[:, number]
-            found[f"charge_diffusivity_cm2_per_s{at}"] = self.charge_diffusivity_cm2_per_s[:, number]
+            columns[f"tracer_diffusivity_cm2_per_s{at}"] = self.tracer_diffusivity_cm2_per_s[:, number]
+            columns[f"charge_diffusivity_cm2_per_s{at}"] = self.charge_diffusivity_cm2_per_s[:, number]
         if self.Ea_eV is not None and self.ln_D0 is not None:
-            found["Ea_eV"] = self.Ea_eV
-            found["ln_D0_cm2_per_s"] = self.ln_D0
+            columns["Ea_eV"] = self.Ea_eV
+            columns["ln_D0_cm2_per_s"] = self.ln_D0
         for number, temperature in enumerate(self.sigma_temperature_K):
-            found[f"sigma_S_per_cm_{temperature:g}K"] = self.sigma_S_per_cm[:, number]
-        return found
+            columns[f"sigma_S_per_cm_{temperature:g}K"] = self.sigma_S_per_cm[:, number]
+        return columns
 
     def to_csv(self) -> str:
-        """Return the text of a table, one draw a line, in six digits."""
+        """Return a CSV table, one sample a line, with six digits."""
         columns = self.columns
         rows = np.stack(list(columns.values()), axis=1)
         lines = [",".join("" if math.isnan(x) else f"{x:.6g}" for x in row) for row in rows.tolist()]
         return "\n".join([",".join(columns), *lines]) + "\n"
 
     def to_npz(self) -> bytes:
-        """Return an archive of arrays for :func:`numpy.load`, by the names of the attributes."""
+        """Return an archive of arrays for :func:`numpy.load`, named as the attributes."""
         arrays = {name: value for name, value in vars(self).items() if value is not None}
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, array in arrays.items():
                 member = io.BytesIO()
                 np.lib.format.write_array(member, array, allow_pickle=False)
-                # A fixed date: the same draws give the same bytes.
+                # With a fixed date the same samples give the same bytes.
                 archive.writestr(zipfile.ZipInfo(f"{name}.npy", date_time=_FIXED_DATE), member.getvalue())
         return packed.getvalue()
 
 
 def check_samples(n: int) -> None:
-    """Raise :class:`AnalysisError` for a number of draws that is none."""
+    """Raise :class:`AnalysisError` for a number of samples outside the range allowed."""
     if not 1 <= n <= MOST_SAMPLES:
         raise AnalysisError(
-            f"{n} is no number of samples.", where="--samples", fix=f"Give 1 to {MOST_SAMPLES}, e.g. --samples 1000."
+            f"The number of samples is {n}.", where="--samples", fix=f"Give 1 to {MOST_SAMPLES}, e.g. --samples 1000."
         )
 
 
 def draw(estimate: Estimate, scores: FloatArray) -> FloatArray:
-    """Return values of a quantity at standard normal scores, so that its two intervals hold as many as they say.
+    """Return values of a quantity at standard normal scores, consistent with its 68 % and 95 % intervals.
 
-    Between and beyond their ends: a line in the logarithm, or, where the intervals begin at zero, a decaying
-    exponential. NaN where nothing bounds the quantity.
+    The values follow a line in the logarithm between and beyond the ends of the intervals, or a decaying exponential
+    where these begin at zero. NaN where nothing bounds the quantity.
     """
     (low68, high68), (low95, high95) = estimate.interval68, estimate.interval95
     if not math.isfinite(high95):
@@ -122,44 +122,44 @@ def draw(estimate: Estimate, scores: FloatArray) -> FloatArray:
 
 
 def posterior_samples(dependence: TemperatureDependence, n: int, *, seed: int = 0) -> TransportSamples:
-    """Draw from σ(T) and all that it rests on.
+    """Sample σ(T) jointly with the quantities that it depends on.
 
-    D* at each temperature is drawn from its intervals, D_σ with as much of the same luck as their Haven ratio says.
-    The line moves with the D* that it was fitted to, by as much as its covariance says, upper bounds included; the
-    error of a student potential comes on top. Where directions differ in activation energy, σ is drawn from their
-    joint posterior, by scores of its own.
+    D* at each temperature is drawn from its intervals, and D_σ with the correlation to D* that their Haven ratio
+    implies. The line moves with the D* to which it was fitted, according to its covariance, upper bounds included; the
+    error of a student potential is added. Where directions differ in activation energy, σ is drawn independently from
+    their joint posterior.
 
     Parameters
     ----------
     dependence
         From :func:`superionic.transport.conductivity.of_temperature.temperature_dependence`.
     n
-        How many draws.
+        Number of samples.
     seed
-        The same seed gives the same draws.
+        Seed of the random numbers; the same seed gives the same samples.
 
     Returns
     -------
     TransportSamples
-        Without columns for report temperatures at which no σ can be given.
+        Without columns for report temperatures at which σ cannot be stated.
 
     Raises
     ------
     AnalysisError
-        For fewer than one draw, or more than a million.
+        For fewer than one sample, or more than a million.
     """
     check_samples(n)
     rng = np.random.default_rng(seed)
     points = dependence.points
     scores = rng.normal(size=(n, len(points)))
-    own = rng.normal(size=(n, len(points)))
+    independent = rng.normal(size=(n, len(points)))
     tracer = np.stack(
         [draw(point.diffusivity_cm2_per_s.estimate, scores[:, i]) for i, point in enumerate(points)], axis=1
     )
-    charge = np.stack([_charge(point, scores[:, i], own[:, i]) for i, point in enumerate(points)], axis=1)
+    charge = np.stack([_charge(point, scores[:, i], independent[:, i]) for i, point in enumerate(points)], axis=1)
     temperatures = [point.temperature_K for point in points]
-    given = [(t, dependence.conductivity_at(t)) for t in dependence.report_temperatures_K]
-    kept = [(t, value) for t, value in given if value is not None]
+    report_sigma = [(t, dependence.conductivity_at(t)) for t in dependence.report_temperatures_K]
+    stated_sigma = [(t, value) for t, value in report_sigma if value is not None]
     if dependence.line is None or dependence.fit is None:
         sigma = tuple(
             (p.temperature_K, draw(p.conductivity_S_per_cm.estimate, scores[:, i])) for i, p in enumerate(points)
@@ -172,14 +172,14 @@ def posterior_samples(dependence: TemperatureDependence, n: int, *, seed: int = 
         arrhenius_fit_estimates(temperatures, d_estimates, form="lnD"), temperatures, d_estimates, scores
     )
     transfer, (z_ln, z_Ea) = dependence.transfer, rng.normal(size=(2, n))
-    more_ln, more_Ea, at = 0.0 * z_ln, 0.0 * z_Ea, math.inf
+    transfer_ln, transfer_Ea, at = 0.0 * z_ln, 0.0 * z_Ea, math.inf
     if transfer is not None:
-        more_ln, more_Ea, at = transfer.ln_sigma * z_ln, transfer.Ea_eV * z_Ea, transfer.temperature_K
+        transfer_ln, transfer_Ea, at = transfer.ln_sigma * z_ln, transfer.Ea_eV * z_Ea, transfer.temperature_K
     directions = dependence.directions
     summed = directions is not None and directions.usable
     joint = rng.normal(size=(n, 2 * len(directions.lines))) if directions is not None and summed else None
     columns = []
-    for temperature, value in kept:
+    for temperature, value in stated_sigma:
         if value.origin == "runs":
             i = temperatures.index(min(temperatures, key=lambda t: abs(t - temperature)))
             drawn = draw(sigma_estimates[i], scores[:, i])
@@ -189,8 +189,8 @@ def posterior_samples(dependence: TemperatureDependence, n: int, *, seed: int = 
             inverse = 1.0 / (BOLTZMANN_EV_PER_K * temperature)
             drawn = np.exp(of_sigma[:, 0] - of_sigma[:, 1] * inverse) / temperature
         lever = (1.0 / temperature - 1.0 / at) / BOLTZMANN_EV_PER_K
-        columns.append((temperature, drawn * np.exp(more_ln - more_Ea * lever)))
-    Ea = (of_d if dependence.form == "lnD" else of_sigma)[:, 1] + more_Ea
+        columns.append((temperature, drawn * np.exp(transfer_ln - transfer_Ea * lever)))
+    Ea = (of_d if dependence.form == "lnD" else of_sigma)[:, 1] + transfer_Ea
     return _samples(temperatures, tracer, charge, (Ea, of_d[:, 0]), columns)
 
 
@@ -204,7 +204,7 @@ def samples_of_estimates(
     *,
     seed: int = 0,
 ) -> TransportSamples:
-    """Draw D*, D_σ and σ of one run, or of replicas; see :func:`posterior_samples`."""
+    """Sample D*, D_σ and σ of one run, or of replicas; see :func:`posterior_samples`."""
     check_samples(n)
     rng = np.random.default_rng(seed)
     scores, own = rng.normal(size=(2, n))
@@ -236,7 +236,7 @@ def _samples(
 
 
 def _charge(point: TemperaturePoint, scores: FloatArray, own: FloatArray) -> FloatArray:
-    """Draw D_σ, which is D* times the ratio of the two conductivities."""
+    """Sample D_σ, which is D* times the ratio of the two conductivities."""
     nernst, tracer = point.conductivity_S_per_cm.estimate, point.diffusivity_cm2_per_s.estimate
     if point.ionic_conductivity_S_per_cm is None or point.haven_ratio is None or min(nernst.value, tracer.value) <= 0.0:
         return np.full(len(scores), np.nan)
@@ -245,7 +245,7 @@ def _charge(point: TemperaturePoint, scores: FloatArray, own: FloatArray) -> Flo
 
 
 def _shared(tracer: Estimate, charge: Estimate, haven: Estimate, scores: FloatArray, own: FloatArray) -> FloatArray:
-    """Return scores of D_σ that have in common with those of D* what makes their ratio as certain as it is stated."""
+    """Return scores of D_σ, correlated with those of D* such that their ratio has its stated error."""
     one, two, ratio = tracer.log_error, charge.log_error, haven.log_error
     if not all(math.isfinite(each) and each > 0.0 for each in (one, two, ratio)):
         return own
@@ -256,10 +256,10 @@ def _shared(tracer: Estimate, charge: Estimate, haven: Estimate, scores: FloatAr
 def _line_draws(
     fit: ArrheniusFit, temperatures_K: Sequence[float], estimates: Sequence[Estimate], scores: FloatArray
 ) -> FloatArray:
-    """Return (n, 2) ln prefactor and Ea: the line as each draw of the values moves it, with the fit's covariance.
+    """Return (n, 2) ln prefactor and Ea: the line as each sample of the values moves it, with the fit's covariance.
 
-    A least-squares line is linear in what it is fitted to, with the covariance times design over error; an upper bound
-    has the curvature of its likelihood for a weight.
+    A least-squares line is linear in its data, with the factor covariance times design over error; the weight of an
+    upper bound is the curvature of its likelihood.
     """
     best = np.array([fit.ln_prefactor, fit.Ea_eV])
     if fit.covariance is None:
@@ -280,14 +280,14 @@ def _line_draws(
             )
             weights[i] = math.sqrt(float(bound.pull(design[i : i + 1] @ best)[1][0]))
     moves = (design * weights[:, None]) @ fit.covariance
-    # Where scatter about the line enlarged its errors, its draws scatter as much more.
+    # Where scatter about the line enlarged its errors, the samples are spread accordingly.
     covariance = moves.T @ moves
     root = np.linalg.cholesky(fit.covariance) @ np.linalg.inv(np.linalg.cholesky(covariance))
     return np.asarray(best + scores @ moves @ root.T)
 
 
 def _along(x: FloatArray, knots: FloatArray, values: FloatArray) -> FloatArray:
-    """Interpolate along straight pieces, the first and the last of which go on beyond the ends."""
+    """Interpolate linearly between knots, and extrapolate the first and last pieces beyond the ends."""
     piece = np.clip(np.searchsorted(knots, x) - 1, 0, len(knots) - 2)
     slopes = np.diff(values) / np.diff(knots)
     return np.asarray(values[piece] + slopes[piece] * (x - knots[piece]))

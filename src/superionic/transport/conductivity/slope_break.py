@@ -17,9 +17,9 @@ from superionic.units import BOLTZMANN_EV_PER_K
 FloatArray = NDArray[np.float64]
 
 FEWEST_POINTS = 5
-"""Two lines that meet have four parameters; with fewer points than five nothing is left to test them by."""
+"""Two lines that meet have four parameters; with fewer than five points no test is possible."""
 SIGNIFICANT = 0.01
-"""Probability of chance below which a break counts as seen."""
+"""Probability of chance below which a break is significant."""
 _DRAWS = 4000
 _BREAKS_BETWEEN_POINTS = 8
 
@@ -31,12 +31,12 @@ class SlopeBreak:
     Attributes
     ----------
     temperature_K
-        Where the two lines meet.
+        Temperature at which the two lines meet.
     Ea_below_eV, Ea_above_eV
-        Activation energies below and above that temperature, with ``…_error_eV`` at the break as found.
+        Activation energies below and above that temperature, with ``…_error_eV`` at the best break.
     p_value
-        Probability that a straight line with these errors looks as broken as this by chance. The search for the break
-        is part of it: the same search is made on lines with random errors.
+        Probability that a straight line with these errors looks as broken as this by chance. This
+        includes the search for the break: the same search is made on lines with random errors.
     significant
         Whether that is below 1 %.
     """
@@ -51,7 +51,7 @@ class SlopeBreak:
 
     @property
     def flag(self) -> str | None:
-        """What the reader should know; None where the break is not significant."""
+        """Sentence for the reader; None where the break is not significant."""
         if not self.significant:
             return None
         return (
@@ -64,16 +64,16 @@ class SlopeBreak:
 def slope_break(
     temperatures_K: Sequence[float] | FloatArray, values: Sequence[float] | FloatArray, log_errors: Sequence[float]
 ) -> SlopeBreak | None:
-    """Test a straight Arrhenius line against a broken one (as seen in Li3YCl6 where its lithium disorders).
+    """Test a straight Arrhenius line against a broken one (as in Li3YCl6 where its lithium disorders).
 
     The statistic is the fall of χ² from the best straight to the best broken line, the break anywhere between the
-    second temperature from either end. Its distribution has no closed form, since the break exists in one of the
-    hypotheses only (Davies, Biometrika 74, 33 (1987)); it is drawn, with a fixed seed.
+    second temperature from either end. Its distribution has no closed form, since the break exists under only one of
+    the hypotheses (Davies, Biometrika 74, 33 (1987)); it is sampled with a fixed seed.
 
     Parameters
     ----------
     temperatures_K
-        (n,) temperatures; at least five different ones, else the answer is None.
+        (n,) temperatures; with fewer than five different ones the result is None.
     values
         (n,) positive D, or σT, in any unit.
     log_errors
@@ -86,27 +86,27 @@ def slope_break(
     """
     T, y, sigma = positive_series(temperatures_K, values, log_errors)
     x = 1.0 / (BOLTZMANN_EV_PER_K * T)
-    places = np.unique(x)
-    if len(places) < FEWEST_POINTS:
+    inverse_kT = np.unique(x)
+    if len(inverse_kT) < FEWEST_POINTS:
         return None
     steps = np.arange(_BREAKS_BETWEEN_POINTS) / _BREAKS_BETWEEN_POINTS
-    inner = places[1:-1]
+    inner = inverse_kT[1:-1]
     breaks = np.append((inner[:-1, None] + np.diff(inner)[:, None] * steps).ravel(), inner[-1])
     straight = _residual_maker([np.ones(len(x)), x], sigma)
     broken = [_residual_maker([np.ones(len(x)), x, np.maximum(x - b, 0.0)], sigma) for b in breaks]
 
     def falls(z: FloatArray) -> FloatArray:
-        """Fall of χ² at each break; z is (n,) or (n, draws), in units of the errors."""
+        """Return the fall of χ² at each break; z is (n,) or (n, draws), in units of the errors."""
         whole = np.sum((straight @ z) ** 2, axis=0)
         return np.asarray(whole - np.array([np.sum((maker @ z) ** 2, axis=0) for maker in broken]))
 
     z = np.log(y) / sigma
-    seen = falls(z)
-    best = int(np.argmax(seen))
+    observed = falls(z)
+    best = int(np.argmax(observed))
     chance = falls(np.random.default_rng(0).normal(size=(len(x), _DRAWS))).max(axis=0)
-    p_value = float((1 + np.count_nonzero(chance >= seen[best])) / (1 + _DRAWS))
-    if p_value < 2.0 / _DRAWS:  # beyond what draws can tell: χ² with one degree for the slope, one for the break
-        p_value = min(p_value, float(special.chdtrc(2, float(seen[best]))) * len(inner))
+    p_value = float((1 + np.count_nonzero(chance >= observed[best])) / (1 + _DRAWS))
+    if p_value < 2.0 / _DRAWS:  # too small to sample: χ² with one degree for the slope, one for the break
+        p_value = min(p_value, float(special.chdtrc(2, float(observed[best]))) * len(inner))
     design = np.stack([np.ones(len(x)), x, np.maximum(x - breaks[best], 0.0)], axis=1) / sigma[:, None]
     covariance = np.linalg.inv(design.T @ design)
     _, above, change = covariance @ (design.T @ z)
@@ -122,7 +122,7 @@ def slope_break(
 
 
 def slope_break_of_estimates(temperatures_K: Sequence[float], estimates: Sequence[Estimate]) -> SlopeBreak | None:
-    """Test estimates of D or σT; those that are upper bounds are left out."""
+    """Test estimates of D or σT, leaving out upper bounds."""
     used = [
         (t, e.value, e.log_error)
         for t, e in zip(temperatures_K, estimates, strict=True)
@@ -135,6 +135,6 @@ def slope_break_of_estimates(temperatures_K: Sequence[float], estimates: Sequenc
 
 
 def _residual_maker(columns: list[FloatArray], sigma: FloatArray) -> FloatArray:
-    """Matrix that leaves of weighted data what the columns do not explain."""
+    """Return the matrix that projects weighted data onto the residuals of a fit of the columns."""
     q, _ = np.linalg.qr(np.stack(columns, axis=1) / sigma[:, None])
     return np.asarray(np.eye(len(sigma)) - q @ q.T)

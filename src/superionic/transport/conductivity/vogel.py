@@ -18,9 +18,9 @@ from superionic.units import BOLTZMANN_EV_PER_K
 FloatArray = NDArray[np.float64]
 
 FEWEST_POINTS: Final = 5
-"""The law has three parameters; with fewer temperatures than five hardly anything is left to test it by."""
+"""The law has three parameters; fewer than five temperatures hardly test it."""
 SIGNIFICANT: Final = 0.01
-"""Probability of chance below which curvature counts as seen."""
+"""Probability of chance below which curvature is significant."""
 _GRID: Final = 200
 _NEAREST: Final = 0.98  # T₀ stays below this share of the coldest temperature
 
@@ -37,11 +37,11 @@ class VogelFit:
         (3, 3) of (ln_prefactor, B_K, T0_K).
     p_value
         Probability that a straight line with these errors looks as curved as this by chance (likelihood ratio against
-        T₀ = 0, which is the end of what T₀ may be, so half of χ² with one degree of freedom).
+        T₀ = 0, which bounds the range of T₀, hence half of χ² with one degree of freedom).
     significant
         Whether that is below 1 %.
     temperature_range_K
-        Of the points.
+        Range of the points.
     """
 
     T0_K: float
@@ -61,14 +61,14 @@ class VogelFit:
         return self.B_K * BOLTZMANN_EV_PER_K
 
     def value_at(self, temperature_K: float) -> float | None:
-        """Return σT, or D, at a temperature, in the unit of the points; None at T₀ and below, where the law ends."""
+        """Return σT, or D, at a temperature, in the unit of the points; None at and below T₀, where the law fails."""
         if temperature_K <= self.T0_K:
             return None
         return math.exp(self.ln_prefactor - self.B_K / (temperature_K - self.T0_K))
 
     @property
     def words(self) -> str:
-        """The parameters in words."""
+        """Parameters in words."""
         return (
             f"T₀ = {self.T0_K:.0f} ± {self.T0_error_K:.0f} K, B = {self.B_K:.0f} ± {self.B_error_K:.0f} K "
             f"({self.B_eV:.2g} eV), ln A = {self.ln_prefactor:.3g} ± {self.ln_prefactor_error:.2g}"
@@ -83,7 +83,7 @@ def vogel_fit(
     Parameters
     ----------
     temperatures_K
-        (n,) temperatures; at least five different ones, else the answer is None.
+        (n,) temperatures; with fewer than five different ones the result is None.
     values
         (n,) positive σT, or D, in any unit.
     log_errors
@@ -92,7 +92,7 @@ def vogel_fit(
     Returns
     -------
     VogelFit or None
-        None too where the plot is not curved this way at all: T₀ = 0 fits best.
+        None also where the plot does not curve this way: T₀ = 0 fits best.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def vogel_fit(
         return None
     ln = np.log(y)
 
-    def left(T0: FloatArray | float) -> FloatArray:
+    def chi2_at(T0: FloatArray | float) -> FloatArray:
         """Return χ² of the best straight line of ln y against 1/(T − T₀), at each T₀."""
         z = 1.0 / (T - np.asarray(T0)[..., None])
         z = z - np.average(z, axis=-1, weights=sigma**-2)[..., None]
@@ -112,12 +112,12 @@ def vogel_fit(
         slopes = np.sum(z * rest / sigma**2, axis=-1) / np.sum((z / sigma) ** 2, axis=-1)
         return np.asarray(np.sum(((rest - slopes[..., None] * z) / sigma) ** 2, axis=-1))
 
-    places = np.linspace(0.0, _NEAREST * float(T.min()), _GRID)
-    chi2 = left(places)
+    T0_grid = np.linspace(0.0, _NEAREST * float(T.min()), _GRID)
+    chi2 = chi2_at(T0_grid)
     best = int(np.argmin(chi2))
-    low, high = places[max(best - 1, 0)], places[min(best + 1, _GRID - 1)]
-    found = optimize.minimize_scalar(lambda T0: float(left(T0)), bounds=(low, high), method="bounded")
-    T0 = float(found.x)
+    low, high = T0_grid[max(best - 1, 0)], T0_grid[min(best + 1, _GRID - 1)]
+    minimum = optimize.minimize_scalar(lambda T0: float(chi2_at(T0)), bounds=(low, high), method="bounded")
+    T0 = float(minimum.x)
     (ln_A, B), _, least = weighted_line(np.stack([np.ones(len(T)), -1.0 / (T - T0)], axis=1), ln, sigma)
     fall = float(chi2[0]) - least
     if fall <= 0.0 or best == 0 or B <= 0.0:
@@ -144,7 +144,7 @@ def vogel_fit(
 
 
 def vogel_fit_of_estimates(temperatures_K: Sequence[float], estimates: Sequence[Estimate]) -> VogelFit | None:
-    """Fit estimates of σ as σT; those that are upper bounds are left out."""
+    """Fit estimates of σ as σT, leaving out upper bounds."""
     used = [
         (t, e.value * t, e.log_error)
         for t, e in zip(temperatures_K, estimates, strict=True)

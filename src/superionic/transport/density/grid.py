@@ -15,7 +15,7 @@ FloatArray = NDArray[np.float64]
 Shape = tuple[int, int, int]
 
 MOST_VOXELS = 20_000_000
-"""Points of a grid: a cell of 100 Å at 0.37 Å, or of 27 Å at 0.1 Å; one costs 70 bytes while visits are counted."""
+"""Points of a grid: a cell of 100 Å at 0.37 Å, or of 27 Å at 0.1 Å; each costs 70 bytes during the count."""
 
 _MOST_BLOCKS = 32
 _FEWEST_BLOCKS = 8
@@ -34,9 +34,9 @@ class Density:
     cell_A
         (3, 3) mean cell, rows are vectors.
     n_ions, n_frames
-        Behind the counts.
+        Numbers of ions and frames that were counted.
     block_counts
-        (n_blocks, a, b, c) visits in successive stretches of equal length, from which the noise is found; None without.
+        (n_blocks, a, b, c) visits in successive stretches of equal length, for the noise; None without.
     block_frames
         Frames in each of them; frames after the last whole stretch are in ``counts`` alone.
     """
@@ -65,12 +65,12 @@ class Density:
 
     @property
     def ions_per_A3(self) -> FloatArray:
-        """Mean number of ions per volume, ∫ = n_ions, in Å⁻³: this one does not depend on the size of the cell."""
+        """Mean number density of ions, ∫ = n_ions, in Å⁻³, which does not depend on the size of the cell."""
         return self.counts / (self.n_frames * self.voxel_volume_A3)
 
     @property
     def correlated_visits(self) -> float:
-        """Visits that count as one independent visit, g ≥ 1: successive frames see an ion in the same place.
+        """Visits per independent visit, g ≥ 1: in successive frames an ion is in nearly the same place.
 
         g = Σ var(n)/Σ mean(n) over all voxels, n the visits in a stretch of time; the largest of the values for the
         stretches and for two and four of them together (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989)). It is
@@ -92,18 +92,18 @@ class Density:
 
     @property
     def relative_noise(self) -> FloatArray:
-        """√(g/counts), infinite where nothing was seen; g is :attr:`correlated_visits`, 1 (Poisson) if unknown."""
+        """√(g/counts), infinite without visits; g is :attr:`correlated_visits`, 1 (Poisson) if unknown."""
         with np.errstate(divide="ignore"):
             return np.asarray(np.sqrt(self.correlated_visits / self.counts))
 
     def noise_level_per_A3(self, sigmas: float = 3.0, *, smoothing_A: float = 0.0) -> float:
-        """Return the probability density that stands ``sigmas`` of its own errors above zero: g·sigmas² visits."""
+        """Return the probability density that is ``sigmas`` of its own errors above zero: g·sigmas² visits."""
         return float(self.correlated_visits * sigmas * sigmas) * self.one_visit_per_A3(smoothing_A)
 
     def isovalue_per_A3(self, share: float = 0.9, *, sigmas: float = 3.0, smoothing_A: float = 0.0) -> float:
         """Return the level of P whose surface encloses ``share`` of the ions, but never below the noise.
 
-        A fixed level such as 1e-4 Å⁻³ means another surface in another cell; this one does not depend on the cell. With
+        A fixed level such as 1e-4 Å⁻³ depends on the size of the cell; this one does not. With
         ``smoothing_A`` it is the level of the smoothed density, whose noise is lower.
         """
         if not 0.0 < share < 1.0:
@@ -113,29 +113,29 @@ class Density:
         return min(max(enclosing, self.noise_level_per_A3(sigmas, smoothing_A=smoothing_A)), float(falling[0]))
 
     def smoothed(self, sigma_A: float) -> FloatArray:
-        """P in Å⁻³ folded with a Gaussian of ``sigma_A`` in space (exact in any cell); its integral stays 1."""
+        """Return P in Å⁻³ convolved with a Gaussian of width ``sigma_A`` (exact in any cell); its integral stays 1."""
         return smooth(self.probability_per_A3, self.cell_A, sigma_A)
 
     def one_visit_per_A3(self, sigma_A: float = 0.0) -> float:
-        """P of one visit, smoothed by ``sigma_A``: of a volume (4πσ²)^(3/2), but at least of one voxel."""
+        """Return P of one visit, smoothed by ``sigma_A`` to a volume (4πσ²)^(3/2), at least one voxel."""
         volume = max(self.voxel_volume_A3, math.pow(4.0 * math.pi * sigma_A * sigma_A, 1.5))
         return 1.0 / (self.n_ions * self.n_frames * volume)
 
     def sharpened(self, sigma_A: float) -> FloatArray:
-        """P in Å⁻³, smoothed by ``sigma_A`` against noise but with most of the blur taken out again.
+        """Return P in Å⁻³, smoothed by ``sigma_A`` against noise, with most of the blur removed.
 
         ln P changes in proportion to sigma² while sigma is small; so 2 ln P(sigma²) − ln P(2 sigma²) is free of blur
-        to first order (Richardson's extrapolation). Voxels at which nothing was seen within some sigma are zero.
+        to first order (Richardson's extrapolation). Voxels without visits within some sigma are zero.
         """
         once = self.smoothed(sigma_A)
         if sigma_A <= 0.0:
             return once
         twice = self.smoothed(math.sqrt(2.0) * sigma_A)
-        # where fewer than a tenth of a visit was seen nearby, there is nothing but the tail of the Gaussian
-        seen = once > 0.1 * self.one_visit_per_A3(sigma_A)
-        # of any density, the wider Gaussian leaves at least 2^(−3/2) of the narrower; less is ringing of the grid
+        # with less than a tenth of a visit nearby, there is only the tail of the Gaussian
+        visited = once > 0.1 * self.one_visit_per_A3(sigma_A)
+        # the wider Gaussian leaves at least 2^(−3/2) of the narrower of any density; less is ringing of the grid
         twice = np.maximum(twice, 2.0**-1.5 * once)
-        return np.where(seen, np.square(once) / np.where(seen, twice, 1.0), 0.0)
+        return np.where(visited, np.square(once) / np.where(visited, twice, 1.0), 0.0)
 
     def jackknife(self) -> list[Density]:
         """Return the densities that leave out one eighth of the run each; empty with fewer than eight stretches."""
@@ -155,7 +155,7 @@ class Density:
 
 
 class DensityCounter:
-    """Counts visits block by block in constant memory; the result does not depend on how frames fall into blocks.
+    """Count visits block by block in constant memory; the result does not depend on the division into blocks.
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ class DensityCounter:
         positions_A
             (n_frames, n_atoms, 3) positions in Å, wrapped or not, float32 or float64.
         cells_A
-            (3, 3), or (n_frames, 3, 3) for a cell that changes.
+            (3, 3), or (n_frames, 3, 3) for a changing cell.
         origins_A
             (n_frames, 3) subtracted from the positions: the drift of the framework.
         """
@@ -259,7 +259,7 @@ class DensityCounter:
 
 @dataclass(frozen=True)
 class FrameBlock:
-    """A block of frames as the compiled loops want it: contiguous, checked.
+    """A block of frames, checked and contiguous, for compiled loops.
 
     Attributes
     ----------
@@ -299,19 +299,19 @@ class FrameBlock:
             raise AnalysisError("The cell has no volume.")
         if positions.dtype not in (np.float32, np.float64):
             positions = positions.astype(np.float64)
-        chosen = np.arange(n_atoms) if columns is None else np.asarray(columns, dtype=np.int64)
-        if chosen.ndim != 1 or len(chosen) == 0 or chosen.min() < 0 or chosen.max() >= n_atoms:
+        indices = np.arange(n_atoms) if columns is None else np.asarray(columns, dtype=np.int64)
+        if indices.ndim != 1 or len(indices) == 0 or indices.min() < 0 or indices.max() >= n_atoms:
             raise AnalysisError(f"The columns of the ions must be indices below {n_atoms}.")
         origins = np.zeros((1, 3)) if origins_A is None else np.asarray(origins_A, dtype=np.float64)
         if origins.shape not in {(1, 3), (n_frames, 3)}:
             raise AnalysisError(f"Origins must have the shape ({n_frames}, 3), not {origins.shape}.")
         cells = cells.reshape(-1, 3, 3)
         contiguous = _writable(positions)
-        return cls(contiguous, _writable(chosen), _writable(origins), cells, _writable(np.linalg.inv(cells)))
+        return cls(contiguous, _writable(indices), _writable(origins), cells, _writable(np.linalg.inv(cells)))
 
 
 def _writable(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the array itself if it is contiguous and writable, else a copy: compiled loops know one kind only."""
+    """Return the array itself if it is contiguous and writable, else a copy: compiled loops accept only this kind."""
     return np.require(array, requirements=["C", "W"])
 
 
@@ -323,7 +323,7 @@ class FrameworkCentre:
     columns
         Indices of the framework atoms.
     weights
-        Their masses, for the centre of mass; the centre of number if omitted.
+        Their masses, for the centre of mass; the geometric centre if omitted.
     """
 
     def __init__(self, columns: NDArray[np.int64], weights: FloatArray | None = None) -> None:
@@ -333,8 +333,8 @@ class FrameworkCentre:
                 "There are no framework atoms to measure the drift by.",
                 fix="Name the framework atoms, or analyse without removing the drift.",
             )
-        chosen = np.ones(len(self._columns)) if weights is None else np.array(weights, dtype=np.float64)
-        self._weights = chosen / chosen.sum()
+        masses = np.ones(len(self._columns)) if weights is None else np.array(weights, dtype=np.float64)
+        self._weights = masses / masses.sum()
         self._first: FloatArray | None = None
 
     def add(self, positions_A: NDArray[Any]) -> FloatArray:
@@ -369,13 +369,13 @@ def grid_shape(cell_A: FloatArray, grid_spacing_A: float) -> Shape:
         raise AnalysisError(
             f"A density on a grid of {grid_spacing_A:g} Å has {n_voxels:.3g} points in this cell "
             f"({', '.join(f'{x:.4g}' for x in lengths)} Å); no more than {MOST_VOXELS:,} fit in memory.",
-            fix=f"Take a spacing of {math.ceil(1000.0 * least) / 1000.0:g} Å or more, or no density.",
+            fix=f"Use a spacing of {math.ceil(1000.0 * least) / 1000.0:g} Å or more, or no density.",
         )
     return cast(Shape, tuple(max(1, math.ceil(x - 1e-9)) for x in along))
 
 
 def smooth(grid: FloatArray, cell_A: FloatArray, sigma_A: float) -> FloatArray:
-    """Fold a periodic grid (a, b, c) with an isotropic Gaussian of ``sigma_A`` in Å, in any cell; never negative."""
+    """Convolve a periodic grid (a, b, c) with an isotropic Gaussian of ``sigma_A`` in Å, in any cell; not negative."""
     if sigma_A <= 0.0:
         return np.array(grid, dtype=np.float64)
     reciprocal = 2.0 * np.pi * np.linalg.inv(cell_A)  # columns are the reciprocal vectors
@@ -383,10 +383,10 @@ def smooth(grid: FloatArray, cell_A: FloatArray, sigma_A: float) -> FloatArray:
     indices = (np.fft.fftfreq(a, 1.0 / a), np.fft.fftfreq(b, 1.0 / b), np.fft.rfftfreq(c, 1.0 / c))
     h, k, m = np.meshgrid(*indices, indexing="ij")
     wave = sum(np.square(reciprocal[x, 0] * h + reciprocal[x, 1] * k + reciprocal[x, 2] * m) for x in range(3))
-    folded = np.fft.irfftn(np.fft.rfftn(grid) * np.exp(-0.5 * sigma_A**2 * wave), s=grid.shape, axes=(0, 1, 2))
-    folded = np.maximum(folded, 0.0)
-    total = float(folded.sum())
-    return np.asarray(folded * (float(np.sum(grid)) / total if total > 0.0 else 1.0))
+    convolved = np.fft.irfftn(np.fft.rfftn(grid) * np.exp(-0.5 * sigma_A**2 * wave), s=grid.shape, axes=(0, 1, 2))
+    convolved = np.maximum(convolved, 0.0)
+    total = float(convolved.sum())
+    return np.asarray(convolved * (float(np.sum(grid)) / total if total > 0.0 else 1.0))
 
 
 def probability_density(

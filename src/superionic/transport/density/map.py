@@ -1,4 +1,4 @@
-"""What a figure of the ions' density needs besides the grid."""
+"""Data for a figure of the ions' density, besides the grid."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from superionic.transport.density.grid import Density
 FloatArray = NDArray[np.float64]
 
 SMOOTHING_A = 0.3
-"""Of the density in figures: single voxels hold too few visits for a surface."""
+"""Smoothing of the density in figures: single voxels have too few visits for a surface."""
 SHARE_INSIDE = 0.9
-"""Share of the ions that the surface encloses, unless that is below the noise."""
+"""Share of the ions that the surface encloses, unless its level is below the noise."""
 
 
 @dataclass(frozen=True)
 class FrameworkSite:
-    """Mean place of an atom that is not mobile.
+    """Mean position of a framework atom.
 
     Attributes
     ----------
     symbol
-        Its element.
+        Element.
     position_A
-        Cartesian.
+        Cartesian position.
     """
 
     symbol: str
@@ -35,18 +35,18 @@ class FrameworkSite:
 
 @dataclass(frozen=True, eq=False)
 class DensityMap:
-    """A density on a grid without the grid.
+    """Cell, framework and isovalue of a density on a grid.
 
     Attributes
     ----------
     cell_A
         (3, 3) mean cell, rows are vectors.
     framework
-        The atoms around the ions.
+        Atoms of the framework.
     isovalue_per_A3
-        Level of the surface that is drawn (∫P = 1).
+        Level of the surface to draw (∫P = 1).
     smoothing_A
-        Width of the Gaussian that the density is folded with before it is drawn; the level is that of the smoothed one.
+        Width of the Gaussian that smooths the density before it is drawn; the level refers to the smoothed density.
     """
 
     cell_A: FloatArray
@@ -58,13 +58,13 @@ class DensityMap:
     def of(
         cls, density: Density, framework: tuple[FrameworkSite, ...], isovalue_per_A3: float | None = None
     ) -> DensityMap:
-        """Take a level that encloses 90 % of the ions and is above the noise, unless one is given."""
+        """Describe a density; without an isovalue, use one that encloses 90 % of the ions and is above the noise."""
         level = isovalue_per_A3 or density.isovalue_per_A3(SHARE_INSIDE, smoothing_A=SMOOTHING_A)
         return cls(np.asarray(density.cell_A), framework, level, SMOOTHING_A)
 
 
 def framework_sites(symbols: list[str], places_A: FloatArray) -> tuple[FrameworkSite, ...]:
-    """Make sites out of elements and their (n, 3) mean places."""
+    """Build framework sites from elements and their (n, 3) mean positions."""
     return tuple(
         FrameworkSite(symbol, (float(x), float(y), float(z)))
         for symbol, (x, y, z) in zip(symbols, places_A, strict=True)

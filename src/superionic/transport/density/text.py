@@ -1,4 +1,4 @@
-"""Density maps as text that other programs read: CHGCAR (VASP, VESTA, pymatgen) and cube (Gaussian, VESTA, ASE)."""
+"""Density maps in text formats of other programs: CHGCAR (VASP, VESTA, pymatgen) and cube (Gaussian, VESTA, ASE)."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def chgcar_text(
 
     Notes
     -----
-    VASP's grid points are the corners of our voxels, so the map is moved by half a voxel: values are set to lie at the
-    voxels' centres by moving the atoms by as much the other way.
+    VASP's grid points are the corners of our voxels, so the map is shifted by half a voxel; the atoms are shifted by as
+    much, so that values lie at the centres of voxels.
     """
     grid, cell, places = _checked(density_per_A3, cell_A, symbols, positions_A)
     volume = abs(float(np.linalg.det(cell)))
     fractional = places @ np.linalg.inv(cell) - 0.5 / np.array(grid.shape)
     kinds = list(dict.fromkeys(symbols))
     order = [k for kind in kinds for k, symbol in enumerate(symbols) if symbol == kind]
-    if not kinds:  # readers want an atom; a dummy at the origin
+    if not kinds:  # readers require an atom: use a dummy at the origin
         kinds, order, fractional = ["X"], [0], np.zeros((1, 3))
         symbols = ["X"]
     lines = [title.splitlines()[0] if title else "density", "   1.00000000000000"]

@@ -1,13 +1,13 @@
-"""Tracer and charge diffusivity with errors that are right as often as they say, and the Haven ratio.
+"""Tracer and charge diffusivity, with intervals of the stated coverage, and the Haven ratio.
 
-The way of an estimate (docs/theory/transport.md has the derivations):
+Steps of an estimate (docs/theory/transport.md has the derivations):
 
-1. positions are averaged over blocks, and the power of their increments is described as diffusion and motions that are
-   forgotten; what D levels off to is averaged over the memories that there may be (:mod:`.regime`);
-2. the variance has the uncertainty of that description, and the scatter of the contributions of each ion in time, or,
-   where ions move together or exchange their ways, a larger one (:mod:`.scatter`);
-3. where D has not levelled off, the interval begins at zero (D at a ladder of lags stands beside, :mod:`.increments`);
-4. the interval is the one of a rate of rare events (:func:`.estimate.count_like_estimate`).
+1. positions are averaged over blocks, and the power spectrum of their increments is modelled as diffusion plus motions
+   with a finite memory; the limit of D is averaged over the possible memories (:mod:`.regime`);
+2. the variance includes the uncertainty of that model and the scatter of each ion's contributions in time, or a larger
+   one where ions move together or change between fast and slow (:mod:`.scatter`);
+3. where D has not levelled off, the interval begins at zero (D at a ladder of lags is also reported,
+:mod:`.increments`); 4. the interval is that of a rate of rare events (:func:`.estimate.count_like_estimate`).
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ from superionic.units import A2_PER_PS_TO_CM2_PER_S
 FloatArray = NDArray[np.float64]
 
 SHORT_RUN_PS = 20.0
-"""Runs shorter than this are flagged: hops to and fro take picoseconds to tell from diffusion."""
+"""Runs shorter than this are flagged: it takes picoseconds to distinguish hops to and fro from diffusion."""
 LAGS_TO_SHOW_A_PLATEAU = 3
-"""With fewer lags to compare, that they agree says little."""
+"""With fewer lags to compare, their agreement means little."""
 FEW_HOPS = 30
 """Fewer independent hops than this are flagged."""
 
 
 @dataclass(frozen=True)
 class LagLadder:
-    """D as a function of the lag, for judging and drawing the diffusive regime; arrays (n_lags,)."""
+    """D as a function of the lag, to judge and plot the diffusive regime; arrays (n_lags,)."""
 
     lag_ps: FloatArray
     value_A2_per_ps: FloatArray
@@ -68,27 +68,28 @@ class TracerDiffusivity:
     tensor_A2_per_ps
         (3, 3) diffusion tensor by the same fit; a third of its trace is the value (over all three axes).
     window_ps
-        The lag from which on D is within a tenth of its limit, and the length of the run; or the window asked for.
+        The lag from which D is within a tenth of its limit, and the length of the run; or the requested window.
     n_hops
-        Hops counted, those to and fro included.
+        Number of hops, including hops to and fro.
     bound_per_hop_A2_per_ps
-        What one hop of one ion adds to D in a run of this length, a²/(2 d N t): the unit of the bound without hops.
+        Contribution of one hop of one ion to D in a run of this length, a²/(2 d N t): the unit of the bound without
+        hops.
     effective_hops
-        value²/variance: the number of independent hops that would scatter as much.
+        value²/variance: the number of independent hops with the same scatter.
     diffusive
-        Whether D was seen to level off. Where it was not, the intervals begin at zero.
+        Whether D levels off within the run; if not, the intervals begin at zero.
     he2018, paper_b
         The literature's fits, for comparison; None where their window does not exist.
     lags
-        D against lag.
+        D as a function of the lag.
     flags
-        Sentences that a reader of the result needs to see.
+        Sentences for the reader.
     hop_noise
-        Relative variance of D beyond that of Gaussian increments: of the number of hops, which D_σ shares.
+        Relative variance of D beyond that of Gaussian increments: that of the number of hops, which D_σ shares.
     memories
-        Motions to and fro, which raise D at short lags.
+        Motions with finite memory, which raise D at short lags.
     beyond_hops_A2_per_ps
-        The estimate without the noise that D* and D_σ share, for their ratio.
+        Estimate without the noise that D* and D_σ share, for their ratio.
     """
 
     A2_per_ps: Estimate
@@ -114,7 +115,7 @@ class TracerDiffusivity:
 
     @property
     def tensor_cm2_per_s(self) -> FloatArray:
-        """(3, 3) diffusion tensor in cm²/s; in axes of the plane where the analysis was of one."""
+        """(3, 3) diffusion tensor in cm²/s; in axes of the plane in planar analyses."""
         return np.asarray(self.tensor_A2_per_ps * A2_PER_PS_TO_CM2_PER_S)
 
     @property
@@ -133,7 +134,7 @@ class TracerDiffusivity:
     def principal_cm2_per_s(self) -> tuple[float, float, float]:
         """Eigenvalues of the tensor in cm²/s, the largest first: D along its own axes, without errors.
 
-        Noise alone spreads them, so that few hops look anisotropic.
+        Noise alone splits them, so few hops look anisotropic.
         """
         tensor = self.tensor_cm2_per_s
         low, middle, high = (float(value) for value in np.linalg.eigvalsh(0.5 * (tensor + tensor.T)))
@@ -171,7 +172,7 @@ def tracer_diffusivity(
 ) -> TracerDiffusivity:
     """Estimate D* of ions from their unwrapped positions.
 
-    Never refuses for want of hops: the intervals grow, begin at zero, and a flag says why.
+    Too few hops are no error: the intervals widen or begin at zero, and a flag says why.
 
     Parameters
     ----------
@@ -180,13 +181,13 @@ def tracer_diffusivity(
     frame_interval_ps
         Time between frames in ps.
     hop_length_A
-        Usual distance between neighbouring sites: half of it counts as a hop; with no hop at all it sets the bound.
+        Typical distance between neighbouring sites: half of it counts as a hop; without any hop it sets the bound.
     axes
         Cartesian axes to average over: all three, or two for planar diffusion (n = 2 of paper A).
     window_ps
-        Lags of the user's own between which D is taken as level, instead of what it levels off to.
+        Lags between which D is taken as constant, instead of the limit to which it levels off.
     msd
-        The mean squared displacement over the same axes, to 0.7 of the run, if it is known already.
+        Mean squared displacement over the same axes, to 0.7 of the run, if already computed.
 
     Raises
     ------
@@ -212,11 +213,11 @@ def tracer_diffusivity(
     chance = scatter(spectrum.contributions(kernel), gaussian)
     dof = chance.degrees_of_freedom
     variance += chance.variance - gaussian
-    if 0 < n_hops < FEW_HOPS:  # the scatter of so few contributions is itself a poor measure: not below Poisson's
+    if 0 < n_hops < FEW_HOPS:  # the scatter of so few contributions is unreliable: use at least Poisson's variance
         variance = max(variance, value**2 / n_hops)
-    told = len(fits) >= LAGS_TO_SHOW_A_PLATEAU
-    diffusive = told and level.slow_share < NOT_LEVEL
-    bounded = told and not diffusive and window_ps is None
+    comparable = len(fits) >= LAGS_TO_SHOW_A_PLATEAU
+    diffusive = comparable and level.slow_share < NOT_LEVEL
+    bounded = comparable and not diffusive and window_ps is None
     per_hop = hop_length_A**2 / (2.0 * len(axes) * n_ions * duration_ps)
     estimate = count_like_estimate(
         value,
@@ -230,7 +231,7 @@ def tracer_diffusivity(
     flags = _flags(
         estimate, duration_ps=duration_ps, n_ions=n_ions, n_hops=n_hops, effective=effective, not_level=bounded
     )
-    if not told:
+    if not comparable:
         lags = "lag was" if len(fits) == 1 else "lags were"
         flags.append(f"The run is too short to show that D has levelled off (only {len(fits)} {lags} compared).")
     elif not diffusive:
@@ -289,10 +290,10 @@ def charge_diffusivity(
 ) -> ChargeDiffusivity:
     """Estimate D_σ from the collective displacement of charge.
 
-    There is one collective walker, so its own fluctuations hardly show how D_σ levels off; the tracer's do
-    (:func:`.regime.level_off_with`). Its increments are sums over many ions and so nearly Gaussian; to that variance
-    the hop noise of the tracer is added. Estimate and intervals are the posterior's. Where the run does not tell
-    whether the memories of single ions add up in the sum, D_σ is a bound.
+    There is only one collective walker, so its fluctuations hardly show how D_σ levels off; those of the tracers do
+    (:func:`.regime.level_off_with`). Its increments are sums over many ions and so nearly Gaussian; the hop noise of
+    the tracer is added to their variance. Estimate and intervals are those of the posterior. Where the run does not
+    determine whether the memories of single ions add up in the sum, D_σ is an upper bound.
 
     Parameters
     ----------
@@ -379,9 +380,9 @@ def _charge_within(
 
 
 def haven_ratio(tracer: TracerDiffusivity, charge: ChargeDiffusivity) -> Estimate:
-    """H = D*/D_σ with its intervals; 1 for ions that ignore one another (Murch, Solid State Ionics 7, 177 (1982)).
+    """Return H = D*/D_σ with its intervals; 1 for independent ions (Murch, Solid State Ionics 7, 177 (1982)).
 
-    D* and D_σ grow together by the same hops, so the noise of their number is left out of the ratio.
+    D* and D_σ arise from the same hops, so the noise of their number is left out of the ratio.
     """
     return ratio_estimate(tracer.beyond_hops_A2_per_ps, charge.beyond_hops_A2_per_ps)
 
@@ -394,19 +395,19 @@ def checked_positions(positions_A: FloatArray, frame_interval_ps: float) -> Floa
             f"Positions must have the shape (frames, ions, 3) with one ion at least, not {array.shape}."
         )
     if len(array) < 2:
-        raise AnalysisError("A trajectory of one frame holds no motion.", fix="Give at least two frames.")
+        raise AnalysisError("A trajectory of one frame contains no motion.", fix="Give at least two frames.")
     if not (math.isfinite(frame_interval_ps) and frame_interval_ps > 0.0):
         raise AnalysisError(f"The time between frames must be positive, not {frame_interval_ps!r} ps.")
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float64)
-    for first in range(0, len(array), 4096):  # a copy of all truth values would be as large as the frames themselves
+    for first in range(0, len(array), 4096):  # in chunks, since a mask of all values would need much memory
         if not np.all(np.isfinite(array[first : first + 4096])):
             raise AnalysisError("Some positions are not finite numbers.", fix="Cut the trajectory before they begin.")
     return array
 
 
 def check_window(window_ps: tuple[float, float] | None, duration_ps: float) -> None:
-    """Raise :class:`AnalysisError` for a window of lags that is none, or that the run does not hold."""
+    """Raise :class:`AnalysisError` for an invalid window of lags, or one longer than the run allows."""
     if window_ps is None:
         return
     first, last = window_ps
@@ -419,14 +420,14 @@ def check_window(window_ps: tuple[float, float] | None, duration_ps: float) -> N
         raise AnalysisError(
             f"A window of {first:g} to {last:g} ps does not fit into a run of {duration_ps:.4g} ps.",
             fix=f"Let it end at {duration_ps:.4g} ps at the latest and begin at {duration_ps / 9.0:.3g} ps or earlier: "
-            "fewer than eight increments show nothing.",
+            "fewer than eight increments are not enough.",
         )
 
 
 def check_axes(axes: tuple[int, ...], hop_length_A: float) -> None:
-    """Raise :class:`AnalysisError` for axes that are not some of 0, 1 and 2, or a hop length that is not positive."""
+    """Raise :class:`AnalysisError` for axes other than 0, 1 and 2, or a hop length that is not positive."""
     if hop_length_A <= 0.0 or not axes or len(set(axes)) < len(axes) or any(axis not in (0, 1, 2) for axis in axes):
-        raise AnalysisError("The hop length must be positive and the axes taken from 0, 1 and 2.")
+        raise AnalysisError("The hop length must be positive, and the axes distinct ones of 0, 1 and 2.")
 
 
 def _heterogeneous(hops: NDArray[np.int64]) -> bool:
@@ -440,7 +441,7 @@ def _heterogeneous(hops: NDArray[np.int64]) -> bool:
 def _flags(
     estimate: Estimate, *, duration_ps: float, n_ions: int, n_hops: int, effective: float, not_level: bool
 ) -> list[str]:
-    """Say what the number of hops does to D; that it did not level off is said elsewhere, and once is enough."""
+    """Return flags on the number of hops; that D did not level off has a flag of its own."""
     flags = []
     if duration_ps < SHORT_RUN_PS:
         flags.append(

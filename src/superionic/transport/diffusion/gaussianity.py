@@ -1,4 +1,4 @@
-"""How far displacements are from Gaussian: the parameter α₂(t), and frames kept at chosen lags."""
+"""Deviation of displacements from Gaussian: the parameter α₂(t), and pairs of frames at given lags."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ IntArray = NDArray[np.int64]
 
 
 def log_lags(longest: int, count: int = 40) -> tuple[int, ...]:
-    """Whole lags from 1 to ``longest`` frames, about evenly spaced in their logarithm."""
+    """Return integer lags from 1 to ``longest`` frames, about evenly spaced in their logarithm."""
     if longest < 1:
         raise AnalysisError(f"The longest lag must be at least one frame, not {longest}.")
     return tuple(int(x) for x in np.unique(np.rint(np.geomspace(1, longest, count)).astype(np.int64)))
 
 
 class LaggedFrames:
-    """Pairs frames with those some lags earlier, block by block; keeps only the time origins.
+    """Pairs of frames separated by given lags, block by block; only the time origins are stored.
 
     Parameters
     ----------
     lags
         Lags in frames.
     stride
-        Every how many frames a time origin is.
+        Interval between time origins, in frames.
     columns
         Indices of the atoms to keep; all if omitted.
     """
@@ -42,7 +42,7 @@ class LaggedFrames:
             raise AnalysisError("Lags and stride must be at least one frame.")
         self.lags, self._stride = tuple(sorted(set(lags))), stride
         self._columns = None if columns is None else np.asarray(columns, dtype=np.int64)
-        self._kept: deque[tuple[int, NDArray[Any]]] = deque()
+        self._origins: deque[tuple[int, NDArray[Any]]] = deque()
         self._next = 0
 
     def add(
@@ -64,12 +64,12 @@ class LaggedFrames:
             if origins_A is not None:
                 frame = frame - origins_A[k]
             if now % self._stride == 0:
-                self._kept.append((now, np.array(frame)))
-            while self._kept and self._kept[0][0] < now - self.lags[-1]:
-                self._kept.popleft()
-            oldest = self._kept[0][0] if self._kept else 0
+                self._origins.append((now, np.array(frame)))
+            while self._origins and self._origins[0][0] < now - self.lags[-1]:
+                self._origins.popleft()
+            oldest = self._origins[0][0] if self._origins else 0
             for i, start in starts:
-                yield i, start, self._kept[(start - oldest) // self._stride][1], frame
+                yield i, start, self._origins[(start - oldest) // self._stride][1], frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,24 +100,24 @@ class NonGaussianity:
 
     @property
     def peak(self) -> tuple[float, float]:
-        """Time in ps and height of the maximum: where motion is most heterogeneous."""
+        """Time in ps and height of the maximum, where motion is most heterogeneous."""
         at = int(np.nanargmax(self.alpha2))
         return float(self.lags_ps[at]), float(self.alpha2[at])
 
 
 class NonGaussianCounter:
-    """Finds α₂(t) block by block (Rahman, Phys. Rev. 136, A405 (1964), eq. 10 and below).
+    """Accumulate α₂(t) block by block (Rahman, Phys. Rev. 136, A405 (1964), eq. 10 and below).
 
     Parameters
     ----------
     lags
         Lags in frames (:func:`log_lags`).
     stride
-        Every how many frames a time origin is.
+        Interval between time origins, in frames.
     columns
         Indices of the mobile ions; all atoms if omitted.
     axes
-        Cartesian axes that count.
+        Cartesian axes to include.
     """
 
     def __init__(
@@ -135,8 +135,8 @@ class NonGaussianCounter:
     def add(self, positions_A: NDArray[Any], origins_A: FloatArray | None = None) -> None:
         """Add a block of unwrapped positions (n_frames, n_atoms, 3) in Å, less ``origins_A`` (n_frames, 3)."""
         for i, _, earlier, later in self._frames.add(positions_A, origins_A):
-            off = later.astype(np.float64)[:, self._axes] - earlier[:, self._axes]
-            square = np.einsum("ia,ia->i", off, off)
+            moved = later.astype(np.float64)[:, self._axes] - earlier[:, self._axes]
+            square = np.einsum("ia,ia->i", moved, moved)
             if self._squares is None:
                 n = len(self._frames.lags)
                 self._squares, self._fourths = np.zeros((n, len(square))), np.zeros((n, len(square)))
@@ -155,9 +155,12 @@ class NonGaussianCounter:
         """
         if self._squares is None:
             raise AnalysisError("There are no frames at these lags.", fix="Ask for shorter lags.")
-        seen = self._n > 0
+        counted = self._n > 0
         d, n_ions = len(self._axes), self._squares.shape[1]
-        squares, fourths = self._squares[seen] / self._n[seen, None], self._fourths[seen] / self._n[seen, None]
+        squares, fourths = (
+            self._squares[counted] / self._n[counted, None],
+            self._fourths[counted] / self._n[counted, None],
+        )
 
         def alpha(second: FloatArray, fourth: FloatArray) -> FloatArray:
             return np.asarray(d / (d + 2.0) * fourth / np.square(second) - 1.0)
@@ -170,5 +173,5 @@ class NonGaussianCounter:
                 left_out = alpha((second[:, None] - squares) / (n_ions - 1), (fourth[:, None] - fourths) / (n_ions - 1))
                 spread = left_out - left_out.mean(axis=1, keepdims=True)
                 error = np.sqrt((n_ions - 1) / n_ions * np.square(spread).sum(axis=1))
-        lags = np.array(self._frames.lags)[seen] * frame_interval_ps
-        return NonGaussianity(lags, value, error, second / n_ions, d, self._n[seen])
+        lags = np.array(self._frames.lags)[counted] * frame_interval_ps
+        return NonGaussianity(lags, value, error, second / n_ions, d, self._n[counted])

@@ -18,11 +18,11 @@ def count_hops(
     hop_distance_A: float = 1.5,
     residence_ps: float = 0.25,
 ) -> NDArray[np.int64]:
-    """Count how often each ion moved for good from where it was: (n_ions,) integers.
+    """Count the hops of each ion: (n_ions,) integers.
 
     Positions are averaged over ``residence_ps``, which removes most of the vibration. An ion has hopped when two
     averages in a row lie farther than ``hop_distance_A`` from its anchor; the second becomes the new anchor. Hops to
-    and fro count each time, so the count is an upper bound of the hops that carry long-range diffusion.
+    and fro count each time, so the count is an upper bound on the hops that carry long-range diffusion.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def count_hops(
     frame_interval_ps
         Time between frames in ps.
     hop_distance_A
-        Half of a usual distance between neighbouring sites (3 Å), so that vibrations do not reach it.
+        Half of a typical distance between neighbouring sites (3 Å), which vibrations do not reach.
     residence_ps
         Averaging time in ps; at least one frame.
     """

@@ -43,7 +43,7 @@ class LagFit:
     tensor_A2_per_ps
         (3, 3) diffusion tensor, by the same weights; its trace over the fitted axes gives ``value_A2_per_ps``.
     contributions
-        (n, walkers) shares of every time and walker in ``value_A2_per_ps``; they sum to it.
+        (n, walkers) contributions of every time and walker to ``value_A2_per_ps``; they sum to it.
     gaussian_variance
         Variance of ``value_A2_per_ps`` if the increments were Gaussian and walkers independent.
     """
@@ -98,7 +98,7 @@ def average_blocks(positions: FloatArray, frames: int) -> FloatArray:
 def ladder(
     base_blocks: FloatArray, base_lag_ps: float, *, min_increments: int, axes: Sequence[int] = (0, 1, 2)
 ) -> list[LagFit]:
-    """Fit D at lags that double from ``base_lag_ps`` while at least ``min_increments`` increments are left."""
+    """Fit D at lags that double from ``base_lag_ps`` as long as at least ``min_increments`` increments remain."""
     fits: list[LagFit] = []
     blocks, lag = base_blocks, base_lag_ps
     while len(blocks) - 1 >= min_increments or not fits:
@@ -108,7 +108,7 @@ def ladder(
 
 
 def fit_amplitudes(power: FloatArray, shapes: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Fit power ≈ shapes @ amplitudes with weights that are iterated.
+    """Fit power ≈ shapes @ amplitudes with iterated weights.
 
     Returns the amplitudes (2,) and the row (n,) that maps any power to the first amplitude.
     """
@@ -120,8 +120,8 @@ def fit_amplitudes(power: FloatArray, shapes: FloatArray) -> tuple[FloatArray, F
     amplitudes = np.array([mean, mean])
     rows = np.zeros((2, len(power)))
     for _ in range(_ITERATIONS):
-        # Averaged over blocks, even pure diffusion has L = A/3 (points: A): the weights must not believe less,
-        # nor an A below what a run of n increments can tell from zero.
+        # Averaged over blocks, even pure diffusion has L = A/3 (points: A): the weights must not assume less,
+        # nor an A below what a run of n increments can distinguish from zero.
         low = max(float(amplitudes[0]), 0.0)
         high = max(float(amplitudes[1]), 0.25 * low, 1e-6 * mean)
         model = shapes @ np.array([max(low, 2.5 * high / len(power) ** 2), high])

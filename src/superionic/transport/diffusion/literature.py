@@ -1,4 +1,4 @@
-"""The fits that the literature uses, next to ours so that results compare.
+"""Fits used in the literature, for comparison with ours.
 
 He, Zhu, Epstein & Mo, npj Comput. Mater. 4, 18 (2018): the window and the error bound that paper B follows.
 """
@@ -20,7 +20,7 @@ PAPER_B_LONGEST_LAG_PS = 500.0
 
 @dataclass(frozen=True)
 class LiteratureFit:
-    """A straight line through the MSD: D in Å²/ps, the error of He 2018, the lags used and N_eff."""
+    """A straight line through the MSD: D in Å²/ps, the error of He 2018, the range of lags and N_eff."""
 
     value_A2_per_ps: float
     error_A2_per_ps: float
@@ -43,7 +43,7 @@ def he2018_fit(
 ) -> LiteratureFit | None:
     """Fit a line from MSD = 0.5 a² to ``longest_fraction`` of the run; RSD = 3.43/√N_eff + 0.04, N_eff = N·max MSD/a².
 
-    Returns None where the MSD does not reach 0.5 a² in time: the method then has no answer.
+    Returns None where the MSD does not reach 0.5 a² in time, so that the method does not apply.
     """
     return _line(msd, n_ions, hop_length_A, longest_fraction * duration_ps)
 
@@ -51,7 +51,7 @@ def he2018_fit(
 def paper_b_fit(
     msd: MeanSquaredDisplacement, n_ions: int, *, hop_length_A: float, duration_ps: float
 ) -> LiteratureFit | None:
-    """Paper B, eq. 2: the same line, but only to 500 ps of its 2 ns, so to at most a quarter of a shorter run."""
+    """Fit the same line by paper B, eq. 2: only to 500 ps of its 2 ns, so to at most a quarter of a shorter run."""
     return _line(msd, n_ions, hop_length_A, min(PAPER_B_LONGEST_LAG_PS, 0.25 * duration_ps))
 
 
@@ -62,7 +62,7 @@ def _line(msd: MeanSquaredDisplacement, n_ions: int, hop_length_A: float, longes
         return None
     used = slice(int(reached[0]), last + 1)
     lags, values = msd.lags_ps[used], msd.msd_A2[used]
-    if not np.allclose(np.diff(lags), lags[1] - lags[0]):  # a ladder of lags: every stretch of time counts the same
+    if not np.allclose(np.diff(lags), lags[1] - lags[0]):  # a ladder of lags: give all times equal weight
         even = np.linspace(lags[0], lags[-1], 500)
         lags, values = even, np.interp(even, lags, values)
     centred = lags - lags.mean()

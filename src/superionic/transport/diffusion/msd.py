@@ -33,7 +33,7 @@ class MeanSquaredDisplacement:
     lags_ps
         (l,) lags, from 0.
     msd_A2
-        (l,) mean squared displacement over the chosen axes, in Å².
+        (l,) mean squared displacement summed over ``dimensions`` axes, in Å².
     tensor_A2
         (l, 3, 3) ⟨Δr_a Δr_b⟩ in Å².
     n_origins
@@ -81,11 +81,11 @@ def mean_squared_displacement(
     axes: tuple[int, ...] = (0, 1, 2),
     max_lag_fraction: float = 1.0,
 ) -> MeanSquaredDisplacement:
-    """Time-averaged mean squared displacement of ions (paper A eq. 1, paper B eq. 1).
+    """Return the time-averaged mean squared displacement of ions (paper A eq. 1, paper B eq. 1).
 
     The sum of squares over origins comes from cumulative sums, the correlation from one inverse transform of the power
     spectra summed over ions (Wiener–Khinchin; Calandrini et al., Collection SFN 12, 201 (2011)). Cost
-    O(f log f) for each ion; the ions pass in chunks, so the memory beyond the input is bounded.
+    O(f log f) for each ion; ions are processed in chunks, which bounds the memory beyond the input.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def mean_squared_displacement(
     squares = np.zeros((n_frames, len(_PAIRS)))
     for start in range(0, n_ions, chunk):
         part = np.asarray(positions_A[:, start : start + chunk], dtype=np.float64)
-        part = part - part.mean(axis=0)  # small numbers lose fewer digits in the difference below
+        part = part - part.mean(axis=0)  # smaller numbers lose fewer digits in the difference below
         waves = fft.rfft(part, n=length, axis=0)
         for pair, (a, b) in enumerate(_PAIRS):
             spectra[pair] += np.einsum("ki,ki->k", waves[:, :, a].real, waves[:, :, b].real)
@@ -151,11 +151,11 @@ def multi_tau_displacement(
     axes: tuple[int, ...] = (0, 1, 2),
     max_lag_fraction: float = 1.0,
 ) -> MeanSquaredDisplacement:
-    """Mean squared displacement at sixteen lags an octave, in constant memory beyond the input.
+    """Return the mean squared displacement at sixteen lags an octave, in constant memory beyond the input.
 
-    Origins lie a sixteenth of the lag apart, and at most a quarter of a million displacements are taken at a lag: those
-    from origins closer than that are nearly the same, so next to nothing is lost (multiple-tau correlators: Ramírez et
-    al., J. Chem. Phys. 133, 154103 (2010); positions are picked here, not averaged, so that no lag is blurred).
+    Origins lie a sixteenth of the lag apart, with at most a quarter of a million displacements at a lag: displacements
+    from closer origins are nearly the same, so hardly any information is lost (multiple-tau correlators: Ramírez et
+    al., J. Chem. Phys. 133, 154103 (2010); positions are sampled here, not averaged, so that no lag is blurred).
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def multi_tau_displacement(
     atoms
         (n_atoms,) which atoms to average over; all if omitted.
     drift_A
-        (n_frames, 3) is taken off all positions.
+        (n_frames, 3) drift to subtract from all positions.
     axes, max_lag_fraction
         As in :func:`mean_squared_displacement`.
     """
@@ -180,27 +180,27 @@ def multi_tau_displacement(
         first = 1 if step == 1 else _LAGS_PER_OCTAVE * step
         lags.extend(lag for lag in range(first, 2 * _LAGS_PER_OCTAVE * step, step) if lag <= longest)
         step *= 2
-    of_lags = np.array(lags, dtype=np.int64)
-    chosen = np.arange(n_atoms) if atoms is None else np.flatnonzero(atoms)
-    if len(chosen) == 0:
+    lag_array = np.array(lags, dtype=np.int64)
+    averaged = np.arange(n_atoms) if atoms is None else np.flatnonzero(atoms)
+    if len(averaged) == 0:
         raise AnalysisError("There are no atoms to average the displacement over.")
-    strides = np.maximum(of_lags // _LAGS_PER_OCTAVE, max(1, n_frames * len(chosen) // _MOST_DISPLACEMENTS))
+    strides = np.maximum(lag_array // _LAGS_PER_OCTAVE, max(1, n_frames * len(averaged) // _MOST_DISPLACEMENTS))
     drift = np.zeros((n_frames, 3)) if drift_A is None else np.array(drift_A, dtype=np.float64)
     sums = np.zeros((len(lags), len(_PAIRS)))
-    displacement_products(positions_A, chosen, drift, of_lags, strides, sums)
-    origins = (n_frames - of_lags - 1) // strides + 1
-    values = sums / (origins[:, None] * len(chosen))
+    displacement_products(positions_A, averaged, drift, lag_array, strides, sums)
+    origins = (n_frames - lag_array - 1) // strides + 1
+    values = sums / (origins[:, None] * len(averaged))
     tensor = np.zeros((len(lags) + 1, 3, 3))
     for pair, (a, b) in enumerate(_PAIRS):
         tensor[1:, a, b] = tensor[1:, b, a] = values[:, pair]
     used = list(axes)
     return MeanSquaredDisplacement(
-        lags_ps=np.concatenate([[0.0], of_lags * frame_interval_ps]),
+        lags_ps=np.concatenate([[0.0], lag_array * frame_interval_ps]),
         msd_A2=tensor[:, used, used].sum(axis=1),
         tensor_A2=tensor,
         n_origins=np.concatenate([[n_frames], origins]).astype(np.int64),
         dimensions=len(used),
-        n_walkers=len(chosen),
+        n_walkers=len(averaged),
     )
 
 
@@ -218,18 +218,18 @@ def displacement(
         return multi_tau_displacement(
             positions_A, frame_interval_ps, atoms=atoms, drift_A=drift_A, axes=axes, max_lag_fraction=max_lag_fraction
         )
-    chosen = positions_A if atoms is None else positions_A[:, atoms]
-    still = chosen if drift_A is None else chosen - drift_A[:, None, :]
-    return mean_squared_displacement(still, frame_interval_ps, axes=axes, max_lag_fraction=max_lag_fraction)
+    selected = positions_A if atoms is None else positions_A[:, atoms]
+    relative = selected if drift_A is None else selected - drift_A[:, None, :]
+    return mean_squared_displacement(relative, frame_interval_ps, axes=axes, max_lag_fraction=max_lag_fraction)
 
 
 def is_compiled() -> bool:
-    """Whether loops are compiled here."""
+    """Return whether numba is installed, so that loops are compiled."""
     return importlib.util.find_spec("numba") is not None
 
 
 def collective_walker(positions_A: NDArray[np.floating[Any]], charges: FloatArray | float) -> FloatArray:
-    """Σᵢ zᵢ rᵢ / √(Σᵢ zᵢ²) as the positions of one walker: (n_frames, 1, 3) in Å.
+    """Return Σᵢ zᵢ rᵢ / √(Σᵢ zᵢ²) as the positions of one walker: (n_frames, 1, 3) in Å.
 
     Raises
     ------
@@ -243,7 +243,7 @@ def collective_walker(positions_A: NDArray[np.floating[Any]], charges: FloatArra
 
 
 def weighted_sum(positions_A: NDArray[np.floating[Any]], weights: FloatArray) -> FloatArray:
-    """Σᵢ wᵢ rᵢ in each frame, (n_frames, 3), in double precision and without a copy of the positions."""
+    """Return Σᵢ wᵢ rᵢ in each frame, (n_frames, 3), in double precision and without a copy of the positions."""
     atoms = np.flatnonzero(weights)
     total = np.empty((len(positions_A), 3))
     for first in range(0, len(positions_A), _CHUNK_FRAMES):
@@ -264,7 +264,7 @@ def remove_drift(
     reference
         (n_atoms,) the framework.
     masses
-        (n_atoms,) in amu, for the centre of mass; the centre of number if omitted.
+        (n_atoms,) in amu, for the centre of mass; the geometric centre if omitted.
     """
     if reference.shape != (positions_A.shape[1],) or not reference.any():
         raise AnalysisError(
@@ -277,7 +277,7 @@ def remove_drift(
 def framework_drift(
     positions_A: FloatArray, reference: NDArray[np.bool_], *, masses: FloatArray | None = None
 ) -> FloatArray:
-    """Displacement of the centre of the reference atoms since the first frame: (n_frames, 3) in Å."""
+    """Return the displacement of the centre of the reference atoms since the first frame: (n_frames, 3) in Å."""
     weights = reference.astype(np.float64) if masses is None else np.where(reference, masses, 0.0)
     centre = weighted_sum(positions_A, weights / weights.sum())
     return cast(FloatArray, centre - centre[0])

@@ -1,4 +1,4 @@
-"""Squared displacements at chosen lags over spaced time origins, in one pass; compiled where numba is installed."""
+"""Squared displacements at given lags over spaced time origins, in one pass; compiled where numba is installed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def displacement_products(
 ) -> None:
     """Add Σ Δr_a Δr_b over origins and atoms to ``sums`` (l, 6): xx, yy, zz, xy, xz, yz.
 
-    ``positions`` is (frames, atoms, 3), ``atoms`` which of them count, ``drift`` (frames, 3) is taken off, ``lags``
+    ``positions`` is (frames, atoms, 3), ``atoms`` the indices to include, ``drift`` (frames, 3) is subtracted, ``lags``
     (l,) and ``strides`` (l,) are in frames: origins are 0, stride, 2·stride, … as long as origin + lag is in the run.
     """
     n_frames = positions.shape[0]

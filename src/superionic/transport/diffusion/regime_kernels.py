@@ -1,6 +1,6 @@
 """Compiled loops of :mod:`.regime`; import it inside functions only.
 
-All random numbers are drawn outside, by numpy, so that a result is the same wherever it is computed.
+All random numbers are drawn by numpy outside these loops, so that results are the same on every machine.
 """
 
 from __future__ import annotations

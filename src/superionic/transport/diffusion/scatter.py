@@ -1,4 +1,4 @@
-"""How much a sum of contributions of walkers and times would scatter if the run were done again."""
+"""Expected scatter, over repeated runs, of a sum of contributions of walkers and times."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from scipy import special
 FloatArray = NDArray[np.float64]
 
 EXCHANGE_TEST = 1.645
-"""One-sided 5 %: how much more the halves of the run must differ, ion by ion, to show that ions change their ways."""
+"""One-sided 5 % quantile by which the halves of the run must differ, ion by ion, to show that ions change speed."""
 TOGETHER_TEST = 0.95
-"""Confidence with which all walkers together must scatter more in time than each for itself, to be one in part."""
+"""Confidence with which the sum of walkers must scatter more in time than independent ones, to count as collective."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Scatter:
     Attributes
     ----------
     variance, degrees_of_freedom
-        The variance, and how well it is known.
+        The variance, and its degrees of freedom.
     exchanged
         Whether walkers change between fast and slow during the run, so that which were fast is part of the chance.
     """
@@ -37,10 +37,10 @@ class Scatter:
 def scatter(contributions: FloatArray, gaussian_variance: float) -> Scatter:
     """Estimate the variance of the sum of ``contributions`` (times, walkers), never below the Gaussian one.
 
-    It is that of each walker about its own mean, so that ions which never move do not count as noise. Two tests replace
-    it by a larger one. Where the halves of the run differ more, walker by walker, than spans of time do, ions change
-    between fast and slow within the run, and the scatter between ions is chance as well. Where the walkers together
-    scatter more between spans than each for itself, they move together, and that scatter counts.
+    The variance is that of each walker about its own mean, so that ions which never move do not count as noise. Two
+    tests replace it by a larger one. Where the halves of the run differ more, walker by walker, than spans of time do,
+    ions change between fast and slow within the run, and the scatter between ions is used. Where the sum of the walkers
+    scatters more between spans than independent walkers would, they move together, and that scatter is used.
     """
     n, walkers = contributions.shape
     spans = n_spans(n)
@@ -62,7 +62,7 @@ def scatter(contributions: FloatArray, gaussian_variance: float) -> Scatter:
 
 
 def in_time(contributions: FloatArray) -> tuple[float, float]:
-    """Estimate the variance, and its degrees of freedom, from the scatter of all together between spans of time."""
+    """Estimate the variance, and its degrees of freedom, from the scatter of their sum between spans of time."""
     totals = deviations(contributions, n_spans(len(contributions))).sum(axis=1)
     n = len(totals)
     return float(totals @ totals) * n / max(n - 1, 1), max(n - 1.0, 1.0)
@@ -74,7 +74,7 @@ def n_spans(n_times: int) -> int:
 
 
 def deviations(contributions: FloatArray, n_spans: int) -> FloatArray:
-    """Sum contributions (times, walkers) over spans, less what each walker gives on average: (n_spans, walkers)."""
+    """Sum contributions (times, walkers) over spans, less each walker's mean contribution: (n_spans, walkers)."""
     n, walkers = contributions.shape
     owner = (np.arange(n) + 1) * n_spans // (n + 2)
     sums = np.zeros((n_spans, walkers))

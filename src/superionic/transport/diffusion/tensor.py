@@ -1,4 +1,4 @@
-"""The tensor of D, or of σ, with the joint errors of its components, in a frame that goes with the crystal."""
+"""The tensor of D, or of σ, with the joint errors of its components, in a frame fixed to the crystal."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ FloatArray = NDArray[np.float64]
 PAIRS: Final = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 """Order of the six components in a covariance."""
 SAME_LENGTHS: Final = 0.05
-"""Lengths of two cells, over the cube root of their volume, that differ by less are of one shape."""
+"""Relative difference of lengths, over the cube root of the volume, below which two cells have one shape."""
 SAME_ANGLES: Final = 0.05
-"""The same for the cosines of their angles."""
+"""Difference of the cosines of angles below which two cells have one shape."""
 _FEWEST_INCREMENTS: Final = 8
 _MOST_INCREMENTS: Final = 400
-_KNOWN: Final = 1e-3  # of the largest variance: what varies less is not inverted
+_KNOWN: Final = 1e-3  # of the largest variance: smaller ones are not inverted
 _TRACE: Final = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 3.0
 
 
 @dataclass(frozen=True, eq=False)
 class TensorEstimate:
-    """A symmetric tensor with its errors, in whatever unit the name of the attribute that holds it says.
+    """A symmetric tensor with its errors, in the unit named by the attribute that holds it.
 
-    The frame goes with the cell, however that is turned in space: the first axis along **a**, the second in the plane
-    of **a** and **b**, the third normal to it (along **c***).
+    The frame is fixed to the cell, whatever its orientation in space: the first axis along **a**, the second in the
+    plane of **a** and **b**, the third normal to it (along **c***).
 
     Attributes
     ----------
     value
         (3, 3) the tensor; a third of its trace is the scalar.
     covariance
-        (6, 6) of xx, yy, zz, yz, xz, xy. The variance of a third of the trace is that of the scalar.
+        (6, 6) covariance of xx, yy, zz, yz, xz, xy. The variance of a third of the trace is that of the scalar.
     cell_A
         (3, 3) mean cell of the runs, rows in this frame.
     together
-        How much more all ions together scatter in time than they would independently of one another, in units of the
-        covariance: one on average, more where ions move together.
+        Scatter in time of the sum over ions relative to that of independent ions, in units of the covariance: one on
+        average, more where ions move together.
     """
 
     value: FloatArray
@@ -70,7 +70,7 @@ def components(tensor: FloatArray) -> FloatArray:
 
 
 def projections(directions: FloatArray) -> FloatArray:
-    """Return the rows (n, 6) that take six components to those along unit vectors (n, 3)."""
+    """Return the rows (n, 6) that project six components onto unit vectors (n, 3)."""
     return np.stack([directions[:, i] * directions[:, j] * (1.0 if i == j else 2.0) for i, j in PAIRS], axis=1)
 
 
@@ -83,7 +83,7 @@ def crystal_frame(cell_A: FloatArray) -> FloatArray:
 
 
 def one_shape(cells_A: Sequence[FloatArray]) -> bool:
-    """Whether cells have one shape, so that axes of one are those of the others."""
+    """Return whether cells have one shape, so that their axes correspond."""
 
     def shape(cell: FloatArray) -> tuple[FloatArray, FloatArray]:
         lengths = np.linalg.norm(cell, axis=1)
@@ -102,11 +102,11 @@ def one_shape(cells_A: Sequence[FloatArray]) -> bool:
 def tensor_of_run(
     positions_A: FloatArray, frame_interval_ps: float, cell_A: FloatArray, tracer: TracerDiffusivity
 ) -> TensorEstimate | None:
-    """Give the tensor of D* in cm²/s in the frame of the crystal, with the joint errors of its components.
+    """Return the tensor of D* in cm²/s in the frame of the crystal, with the joint errors of its components.
 
-    The value is that of the tracer's fit. How errors of components hang together (hops along one axis scatter apart
-    from those along another, hops across both do not) comes from what each ion adds to each component in spans of
-    time; their size is set so that the mean over the axes has exactly the error of D*, with all that this contains.
+    The value is that of the tracer's fit. Correlations between the errors of components (hops along different
+    axes scatter independently, hops along both do not) come from the contributions of each ion to each component in
+    spans of time; the errors are scaled so that the mean over the axes has exactly the error of D*.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def tensor_of_run(
     Returns
     -------
     TensorEstimate or None
-        None where there is no motion, or no error, to share out between axes.
+        None where there is no motion, or no error, to divide between axes.
     """
     scalar = tracer.cm2_per_s
     tensor = tracer.tensor_cm2_per_s
@@ -135,7 +135,7 @@ def tensor_of_run(
     whole = len(positions_A) // frames
     blocks = positions_A[: whole * frames].reshape(whole, frames, -1, 3).mean(axis=1, dtype=np.float64)
     steps = np.diff(blocks, axis=0) @ frame.T
-    # Block averages make neighbouring steps correlate; with them, vibration leaves nothing (c₀ + 2c₁ = 2Dτ).
+    # Block averages make neighbouring steps correlate; including these cancels vibration (c₀ + 2c₁ = 2Dτ).
     around = steps.copy()
     around[1:] += steps[:-1]
     around[:-1] += steps[1:]
@@ -148,8 +148,8 @@ def tensor_of_run(
     sums = np.zeros((spans, *added.shape[1:]))
     np.add.at(sums, owner, added)
     share = np.bincount(owner, minlength=spans) / n
-    apart = sums - share[:, None, None] * added.sum(axis=0)
-    deviations, whole_spans = apart.reshape(-1, 6), apart.sum(axis=1)
+    deviation = sums - share[:, None, None] * added.sum(axis=0)
+    deviations, whole_spans = deviation.reshape(-1, 6), deviation.sum(axis=1)
     covariance = deviations.T @ deviations
     size = float(_TRACE @ covariance @ _TRACE)
     if size <= 0.0:
@@ -187,8 +187,8 @@ def pool_tensors(
         (w**2 * each.covariance for w, each in zip(weights, tensors, strict=True) if each is not None),
         start=np.zeros((6, 6)),
     )
-    apart = (values - mean) * weights[:, None]
-    between = apart.T @ apart / (1.0 - float(weights @ weights))
+    deviation = (values - mean) * weights[:, None]
+    between = deviation.T @ deviation / (1.0 - float(weights @ weights))
     scatter = float(np.trace(np.linalg.pinv(covariance, hermitian=True) @ between)) / 6.0
     size = float(_TRACE @ covariance @ _TRACE)
     factor = max(1.0, scatter, scalar.error**2 / size if size > 0.0 else 1.0)

@@ -1,4 +1,4 @@
-"""Van Hove correlation functions: where an ion is a time later, and where the others are."""
+"""Van Hove correlation functions: where an ion is after a time, and where the other ions are."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class VanHove:
     edges_A
         (n_bins + 1,) edges of the bins of r.
     self_per_A3
-        (n_lags, n_bins) density of finding an ion at r from where it was; ∫4πr² G_s dr = 1 less what went beyond.
+        (n_lags, n_bins) density of an ion at distance r from its earlier position; ∫4πr² G_s dr = 1 less ``beyond``.
     beyond
         (n_lags,) share of displacements longer than the last edge.
     distinct_edges_A
         (m + 1,) edges for G_d, up to the radius of the sphere that fits into the cell, beyond which images overlap.
     distinct_per_A3
-        (n_lags, m) density of the other ions at r from where the ion was; tends to (N − 1)/V at long times.
+        (n_lags, m) density of the other ions at distance r from the ion's earlier position; tends to (N − 1)/V.
     mean_density_per_A3
         (N − 1)/V.
     n_origins
@@ -70,30 +70,30 @@ class VanHove:
 
 
 def shell_volumes(edges_A: FloatArray) -> FloatArray:
-    """Volumes of the shells between radii."""
+    """Return the volumes of the shells between radii."""
     return np.asarray(4.0 / 3.0 * np.pi * np.diff(np.power(edges_A, 3)))
 
 
 def insphere_radius(cell_A: FloatArray) -> float:
-    """Radius of the largest sphere in a cell: half the least distance between opposite faces, in Å.
+    """Return the radius of the largest sphere in a cell: half the least distance between opposite faces, in Å.
 
-    A vector shorter than that has fractional coordinates within ±1/2, so that rounding finds it among all its images
-    in any cell; beyond it, shells are cut off or met twice.
+    A vector shorter than that has fractional coordinates within ±1/2, so rounding identifies it among its images in any
+    cell; beyond it, shells are truncated or counted twice.
     """
     return float(0.5 / np.linalg.norm(np.linalg.inv(cell_A), axis=0).max())
 
 
 class VanHoveCounter:
-    """Counts both functions block by block.
+    """Accumulate both functions block by block.
 
     Parameters
     ----------
     cell_A
-        (3, 3) cell (the mean one, if it changes: distances of G_d are then taken in it).
+        (3, 3) cell; the mean one if it changes, in which the distances of G_d are then measured.
     lags
         Lags in frames; 0 adds the pair distribution ρg(r) as the first row of G_d.
     stride
-        Every how many frames a time origin is.
+        Interval between time origins, in frames.
     columns
         Indices of the mobile ions; all atoms if omitted.
     r_max_A, bin_A
@@ -145,8 +145,8 @@ class VanHoveCounter:
     def _count(self, i: int, earlier: NDArray[Any], later: NDArray[Any]) -> None:
         self._n_ions = len(earlier)
         self._n[i] += 1
-        off = later.astype(np.float64) - earlier
-        lengths = np.sqrt(np.einsum("ia,ia->i", off, off))
+        moved = later.astype(np.float64) - earlier
+        lengths = np.sqrt(np.einsum("ia,ia->i", moved, moved))
         width = self._edges[1]
         index = (lengths / width).astype(np.int64)
         inside = index < len(self._edges) - 1
@@ -168,18 +168,18 @@ class VanHoveCounter:
         AnalysisError
             If no pair of frames has any of the lags.
         """
-        seen = self._n > 0
-        if not seen.any():
+        counted = self._n > 0
+        if not counted.any():
             raise AnalysisError("There are no frames at these lags.", fix="Ask for shorter lags.")
-        norm = (self._n[seen] * self._n_ions)[:, None].astype(np.float64)
+        norm = (self._n[counted] * self._n_ions)[:, None].astype(np.float64)
         volume = abs(float(np.linalg.det(self._cell)))
         return VanHove(
-            lags_ps=np.array(self._lags)[seen] * frame_interval_ps,
+            lags_ps=np.array(self._lags)[counted] * frame_interval_ps,
             edges_A=self._edges,
-            self_per_A3=self._self[seen] / norm / shell_volumes(self._edges),
-            beyond=self._beyond[seen] / norm[:, 0],
+            self_per_A3=self._self[counted] / norm / shell_volumes(self._edges),
+            beyond=self._beyond[counted] / norm[:, 0],
             distinct_edges_A=self._distinct_edges,
-            distinct_per_A3=self._pairs[seen] / norm / shell_volumes(self._distinct_edges),
+            distinct_per_A3=self._pairs[counted] / norm / shell_volumes(self._distinct_edges),
             mean_density_per_A3=(self._n_ions - 1) / volume,
-            n_origins=self._n[seen],
+            n_origins=self._n[counted],
         )

@@ -1,1 +1,1 @@
-"""What a run shows besides transport: framework, volumes, vibrations, rotation, pair distributions."""
+"""Observables of a run besides transport: framework, volumes, vibrations, rotation, pair distributions."""

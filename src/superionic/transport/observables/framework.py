@@ -1,4 +1,4 @@
-"""Whether the framework keeps its sites: one definition for runs on their way and for runs that are analysed."""
+"""Whether the framework stays on its sites: one definition for running and for completed simulations."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 MELTING_SHARE = 0.25
-"""Share of the framework ions off their sites at one time from which the framework melts, or diffuses as a whole."""
+"""Share of framework ions simultaneously off their sites above which the framework melts, or diffuses as a whole."""
 SITE_FRACTION = 0.5
-"""An ion has left its site when it is further off than this fraction of the way to the next of its kind."""
+"""An ion has left its site when it is further off than this fraction of the distance to the next of its kind."""
 LONGEST_REACH_A = 2.0
 SHORTEST_REACH_A = 1.0
-"""Bounds of that distance: metals whose next of the kind is far away leave their sites as well, and ions so close to
-their like as H in NH4 do not by vibrating."""
+"""Bounds of that distance: metals far from the next of their kind can also leave their sites, and ions as close to each
+other as H in NH4 do not leave theirs by vibrating."""
 BOND_A = 3.0
 """Ions farther apart than this are not bound."""
 STRETCH = 1.25
-"""An ion whose bond gets longer than this many times what it was has left the one that it was bound to."""
+"""An ion whose bond stretches by more than this factor is no longer bound."""
 
 _WINDOWS = 16
 _FEWEST_WINDOWS = 4
@@ -32,14 +32,15 @@ _MOST_NOISE = 1.5
 
 @dataclass(frozen=True, eq=False)
 class OffSites:
-    """Which framework ions are off their sites; shapes (n,) or (n_times, n).
+    """Framework ions that are off their sites; shapes (n,) or (n_times, n).
 
     Attributes
     ----------
     left
-        Further off than reach, and no longer bound to an ion that stayed.
+        Further off than reach, and no longer bound to an ion on its site.
     turned
-        Further off than reach, and bound to the same ion as before, which stayed: those of a polyanion that turned.
+        Further off than reach, but bound to the same ion as before, which is on its site: ligands of a polyanion that
+        turned.
     """
 
     left: NDArray[np.bool_]
@@ -50,11 +51,11 @@ class Framework:
     """Sites of the framework, and which ions are off them.
 
     An ion is off its site when it is further away than half the distance to the nearest site of its own kind, within
-    bounds of 1 and 2 Å, the drift of the whole taken off (the median displacement, which a few ions that hop do not
-    shift). Vibrations do not come that far: Lindemann's criterion has melting at a root mean square of about 0.1 of
-    that distance (F. A. Lindemann, Phys. Z. 11, 609 (1910)). Where a polyanion turns, its outer ions change places
-    about a centre that stays: each is bound to one ion, the next one is a quarter further off at least, and the bond
-    lasts.
+    bounds of 1 and 2 Å, after removal of the common drift (the median displacement, which a few hopping ions do not
+    affect). Vibrations do not reach that far: Lindemann's criterion places melting at a root mean square of about 0.1
+    of that distance (F. A. Lindemann, Phys. Z. 11, 609 (1910)). Where a polyanion turns, its outer ions exchange
+    positions about a fixed centre: each is bound to one ion, the next is at least a quarter further away, and the bond
+    persists.
 
     Parameters
     ----------
@@ -63,11 +64,11 @@ class Framework:
     cell_A
         (3, 3), periodic.
     kinds
-        (n,) atomic numbers, or any other numbers that tell kinds apart; None where no kind is known, and then reach is
-        the longest for all ions.
+        (n,) atomic numbers, or any other numbers that distinguish kinds; None where kinds are unknown, and reach is
+        then the longest for all ions.
     instants_A
-        (n_instants, n, 3) positions from which distances between neighbours are averaged where sites are means
-        themselves: ligands of a polyanion that turns fast have their mean near its centre.
+        (n_instants, n, 3) positions over which distances between neighbours are averaged, where sites are mean
+        positions: ligands of a fast-rotating polyanion have their mean position near its centre.
     longest_reach_A
         Upper bound of reach.
     """
@@ -107,7 +108,7 @@ class Framework:
         self._centre, self._shift, self._bond_A = j[nearest], shift[nearest], distance[nearest]
 
     def off_sites(self, positions_A: FloatArray, cell_A: FloatArray, noise_A: FloatArray | float = 0.0) -> OffSites:
-        """Tell which ions are off their sites.
+        """Return which ions are off their sites.
 
         Parameters
         ----------
@@ -116,23 +117,23 @@ class Framework:
         cell_A
             (3, 3), which may have changed.
         noise_A
-            (n,) How far off an ion may seem without being so, where positions are means that still hold vibrations; it
-            lengthens reach by half at most, since nothing vibrates that far.
+            (n,) apparent displacement from vibrations that remain in mean positions; it lengthens reach by at most a
+            half, since nothing vibrates further.
         """
         positions = np.asarray(positions_A, dtype=np.float64)
         moved = positions - self._fractional @ cell_A
         moved -= np.median(moved, axis=0)
         off = np.einsum("ia,ia->i", moved, moved) > np.clip(noise_A, self._reach_A, _MOST_NOISE * self._reach_A) ** 2
         bond = positions[self._centre] + self._shift @ cell_A - positions[self._bound]
-        kept = ~off[self._centre] & (np.einsum("ia,ia->i", bond, bond) < (STRETCH * self._bond_A) ** 2)
+        still_bound = ~off[self._centre] & (np.einsum("ia,ia->i", bond, bond) < (STRETCH * self._bond_A) ** 2)
         turned = np.zeros(len(off), dtype=bool)
-        turned[self._bound[kept]] = True
+        turned[self._bound[still_bound]] = True
         return OffSites(off & ~turned, off & turned)
 
 
 @dataclass(frozen=True)
 class FrameworkMotion:
-    """What the framework did in a run.
+    """Motion of the framework in a run.
 
     Attributes
     ----------
@@ -141,11 +142,11 @@ class FrameworkMotion:
     n_left
         Ions that left their sites at some time.
     n_turned
-        Ions that changed places about an ion that they stayed bound to, and never left it.
+        Ions that exchanged positions about an ion to which they stayed bound.
     most_at_once
-        Largest share that was off its sites at one time.
+        Largest share of ions off their sites at one time.
     melts_from_ps
-        When that share first was that of a melt; None for a framework that stays.
+        Time at which that share first reached that of a melt; None for a framework that stays.
     """
 
     n_ions: int
@@ -165,7 +166,7 @@ class FrameworkMotion:
         return self.melts_from_ps is not None
 
     def flags(self) -> tuple[str, ...]:
-        """Sentences for the reader of the run."""
+        """Return sentences for the reader."""
         flags = []
         if self.melts_from_ps is not None:
             flags.append(
@@ -194,13 +195,13 @@ def framework_motion(
     frame_interval_ps: float,
     kinds: NDArray[np.generic] | None = None,
 ) -> FrameworkMotion:
-    """Tell what the framework did in a run.
+    """Analyse the motion of the framework in a run.
 
     Positions are averaged over windows of a sixteenth of the run, or 1 ps in a shorter one, but no more than a quarter
-    of the run. So vibrations average out, there are as many chances to be wrong in a long run as in a short one, and
-    what ions do for shorter than that does not count. The first window has the sites. What vibrations are left in the
-    means is seen from one window to the next, where ions that diffuse move little: an ion must be off by more than 4.5
-    standard deviations of that, or by 1.5 times its reach.
+    of the run. This averages vibrations out, makes false positives as likely in a long run as in a short one, and
+    ignores shorter excursions. The first window defines the sites. Vibrations that remain in the means are estimated
+    from differences between successive windows, in which diffusing ions move little: an ion must be off by more than
+    4.5 standard deviations of them, or by 1.5 times its reach.
 
     Parameters
     ----------
@@ -209,34 +210,34 @@ def framework_motion(
     cell_A
         (3, 3) cell, the mean one where it changes.
     framework
-        (n_atoms,) which atoms are the framework.
+        (n_atoms,) mask of the framework.
     frame_interval_ps
         Time between frames.
     kinds
         (n_atoms,) atomic numbers, or masses.
     """
-    chosen = np.flatnonzero(framework)
+    ions = np.flatnonzero(framework)
     n_frames = len(positions_A)
     shortest = min(_WINDOW_PS, n_frames * frame_interval_ps / _FEWEST_WINDOWS)
     length = max(1, round(max(shortest, n_frames * frame_interval_ps / _WINDOWS) / frame_interval_ps))
     starts = np.arange(0, max(1, n_frames - length + 1), length)
     means = np.array(
-        [np.take(positions_A[s : s + length], chosen, axis=1).mean(axis=0, dtype=np.float64) for s in starts]
+        [np.take(positions_A[s : s + length], ions, axis=1).mean(axis=0, dtype=np.float64) for s in starts]
     )
     moved = means - means[0]
     moved -= np.median(moved, axis=1, keepdims=True)
-    if float(np.max(np.einsum("wia,wia->wi", moved, moved))) <= SHORTEST_REACH_A**2:  # none can be off: the usual run
-        return FrameworkMotion(len(chosen), 0, 0, 0.0, None)
-    instants = np.take(positions_A[:length][:: max(1, length // _INSTANTS)], chosen, axis=1)
-    sites = Framework(means[0], cell_A, None if kinds is None else kinds[chosen], instants_A=instants)
-    noise = _noise_A(means, None if kinds is None else kinds[chosen])
+    if float(np.max(np.einsum("wia,wia->wi", moved, moved))) <= SHORTEST_REACH_A**2:  # none can be off, as in most runs
+        return FrameworkMotion(len(ions), 0, 0, 0.0, None)
+    instants = np.take(positions_A[:length][:: max(1, length // _INSTANTS)], ions, axis=1)
+    sites = Framework(means[0], cell_A, None if kinds is None else kinds[ions], instants_A=instants)
+    noise = _noise_A(means, None if kinds is None else kinds[ions])
     each = [sites.off_sites(place, cell_A, noise) for place in means]
     left = np.array([one.left for one in each])
     turned = np.array([one.turned for one in each])
     shares = left.mean(axis=1)
     melted = np.flatnonzero(shares >= MELTING_SHARE)
     return FrameworkMotion(
-        n_ions=len(chosen),
+        n_ions=len(ions),
         n_left=int(np.count_nonzero(left.any(axis=0))),
         n_turned=int(np.count_nonzero(turned.any(axis=0) & ~left.any(axis=0))),
         most_at_once=float(shares.max()),
@@ -245,9 +246,9 @@ def framework_motion(
 
 
 def _noise_A(means_A: FloatArray, kinds: NDArray[np.generic] | None) -> FloatArray:
-    """How far apart two means (n_windows, n, 3) of an ion may be by vibrations; (n,), alike for all ions of a kind.
+    """Return the differences (n,) of two means (n_windows, n, 3) that vibrations explain, equal for ions of a kind.
 
-    The median over ions is blind to the few that hop, and to how far ions diffuse in the course of the run.
+    The median over ions ignores the few that hop, and differences of successive windows ignore slow diffusion.
     """
     n = means_A.shape[1]
     if len(means_A) < 2:

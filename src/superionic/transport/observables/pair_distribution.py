@@ -28,7 +28,7 @@ _PEAK = 1.0
 
 @dataclass(frozen=True, eq=False)
 class PairDistribution:
-    """Where atoms of one element are around those of another.
+    """Distribution of atoms of one element around those of another.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class PairDistribution:
     coordination
         (n_bins,) mean number of neighbours within the outer edge of the bin.
     first_peak_A, first_minimum_A
-        Where g has its first peak, and the minimum behind it; None where it has none.
+        Position of the first peak of g, and of the minimum after it; None without one.
     coordination_number, coordination_error
         Neighbours within that minimum, and the standard error from five parts of the run; None without a minimum.
     n_centres
@@ -86,8 +86,8 @@ def pair_distributions(
     centres
         Elements around which to count; all if None.
     labels
-        Names of kinds of sites, and (n_frames, n_atoms) which of them each atom is on, -1 for none: around each kind
-        with centres there is a g(r) of its own, besides those by element.
+        Names of kinds of sites, and (n_frames, n_atoms) the kind that each atom is on, -1 for none: each occupied
+        kind has its own g(r), besides those by element.
     r_max_A, bin_A
         Range and width of the bins.
 
@@ -99,7 +99,7 @@ def pair_distributions(
     Raises
     ------
     AnalysisError
-        For shapes that do not fit together, or bins that are none.
+        For inconsistent shapes, or bins wider than the range.
     """
     from superionic.transport.pair_kernels import count_near_pairs, count_pairs
 
@@ -132,7 +132,7 @@ def pair_distributions(
     for k, frame in enumerate(frames.tolist()):
         part = k * parts // len(frames)
         cell = np.ascontiguousarray(cells if cells.ndim == 2 else cells[frame])
-        # Positions are in the frame of the mean cell where the cell changes: fractions of it hold in both.
+        # Where the cell changes, positions are in the mean cell, whose fractional coordinates apply in both.
         fractional = np.ascontiguousarray(np.asarray(positions[frame], dtype=np.float64) @ np.linalg.inv(mean_cell))
         here = np.ascontiguousarray(on[frame], dtype=np.int64) if names else rows
         inverse = np.ascontiguousarray(np.linalg.inv(cell))
@@ -147,7 +147,7 @@ def pair_distributions(
         per_part[part] += 1
     volume = float(volumes.sum() / per_part.sum())
     numbers = np.bincount(kinds, minlength=len(elements))
-    found = [
+    distributions = [
         _distribution(
             (element, neighbour, None), counts[:, a, b], per_part * float((rows == a).sum()),
             len(frames), int(numbers[b]), volume, bin_A,
@@ -156,20 +156,26 @@ def pair_distributions(
         for b, neighbour in enumerate(elements)
     ]  # fmt: skip
     for a, name in enumerate(names):
-        sitting = symbols[int(np.argmax((on == a).any(axis=0)))] if (on == a).any() else ""
+        element_on_site = symbols[int(np.argmax((on == a).any(axis=0)))] if (on == a).any() else ""
         if not on_site[:, a].sum() > 0.0:
             continue
-        found += [
+        distributions += [
             _distribution(
-                (sitting, neighbour, name), by_site[:, a, b], on_site[:, a], len(frames), int(numbers[b]), volume, bin_A
+                (element_on_site, neighbour, name),
+                by_site[:, a, b],
+                on_site[:, a],
+                len(frames),
+                int(numbers[b]),
+                volume,
+                bin_A,
             )
             for b, neighbour in enumerate(elements)
         ]
-    return tuple(found)
+    return tuple(distributions)
 
 
 def _reach(cell: FloatArray, r_max_A: float, spare: float) -> IntArray:
-    """Return how many cells beyond the nearest image (by fractions) an atom within the range may be."""
+    """Return how many cells beyond the nearest image (in fractional coordinates) an atom in range may be."""
     widths = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     return np.asarray(np.floor(r_max_A * (1.0 + spare) / widths + 0.5 - 1e-9), dtype=np.int64)
 
@@ -188,7 +194,7 @@ def _distribution(
     volume_A3: float,
     bin_A: float,
 ) -> PairDistribution:
-    """Normalise the counts of parts (n_parts, n_bins) by centres seen in each part (n_parts,)."""
+    """Normalise the counts of parts (n_parts, n_bins) by the centres in each part (n_parts,)."""
     edges = np.arange(counts.shape[1] + 1) * bin_A
     whole = counts.sum(axis=0) / centres.sum()
     g = whole / (shell_volumes(edges) * n_neighbours / volume_A3)
@@ -197,8 +203,8 @@ def _distribution(
     number = error = None
     if minimum is not None:
         number = float(whole[: minimum + 1].sum())
-        seen = centres > 0.0
-        each = counts[seen, : minimum + 1].sum(axis=1) / centres[seen]
+        occupied = centres > 0.0
+        each = counts[occupied, : minimum + 1].sum(axis=1) / centres[occupied]
         error = float(each.std(ddof=1) / math.sqrt(len(each))) if len(each) > 1 else None
     return PairDistribution(
         *names,
@@ -214,10 +220,10 @@ def _distribution(
 
 
 def _first_shell(g: FloatArray, bin_A: float) -> tuple[int | None, int | None]:
-    """Return the bins of the first peak, and of the end of its shell: the middle of the lowest stretch behind it.
+    """Return the bins of the first peak, and of the end of its shell: the middle of the lowest stretch after it.
 
-    g is smoothed by 0.08 Å. The peak has ended where g has fallen below 0.8 of it, the minimum where g has risen again
-    by a tenth of what it fell.
+    g is smoothed by 0.08 Å. The peak ends where g falls below 0.8 of it, the minimum where g rises again by a
+    tenth of the fall.
     """
     from scipy.ndimage import gaussian_filter1d
 

@@ -1,4 +1,4 @@
-"""Do polyanions turn? The orientation of the bonds of complex anions (PS4, SO4, BH4 …), and how long it is kept."""
+"""Rotation of polyanions: orientation of the bonds of complex anions (PS4, SO4, BH4 …), and how long it persists."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 CENTRES = ("B", "C", "N", "Al", "Si", "P", "S", "Ga", "Ge", "As", "Se", "Sn", "Sb", "Te", "Cl", "Br", "I", "O")
-"""Elements that hold the other atoms of a polyanion, for :data:`LIGANDS`."""
+"""Elements of the central atoms of polyanions, for :data:`LIGANDS`."""
 LIGANDS = ("H", "O", "S", "Se", "F", "Cl", "Br", "I", "N", "Te")
 """Elements of the atoms around a centre."""
 TURNED_DEG = 54.7
-"""A bond that points farther than this from where it pointed at first has turned: half the angle of a tetrahedron."""
+"""A bond has turned when it deviates by more than this from its initial direction: half the tetrahedral angle."""
 
 _BOND = 1.25
 _AVERAGED_FRAMES = 5
@@ -47,7 +47,7 @@ class Bonds:
     centres, ligands
         (n_bonds,) indices of the atoms.
     shifts_A
-        (n_bonds, 3) added to the ligand's unwrapped place to bring it beside its centre.
+        (n_bonds, 3) added to the ligand's unwrapped position to bring it next to its centre.
     """
 
     name: str
@@ -58,27 +58,27 @@ class Bonds:
 
 @dataclass(frozen=True, eq=False)
 class Rotation:
-    """How one kind of polyanion turns.
+    """Rotation of one kind of polyanion.
 
     Attributes
     ----------
     group, n_groups, n_bonds
-        Name, such as ``"PS4"``, how many of them there are, and how many bonds.
+        Name, such as ``"PS4"``, number of polyanions, and number of bonds.
     lags_ps, correlation, correlation_error
         (n_lags,) orientation autocorrelation C(t) = ⟨u(0)·u(t)⟩ of the unit vectors u along the bonds, over all bonds
         and time origins, and its standard error from the scatter between polyanions (0 for a single one).
     plateau
-        Share of C that librations leave: the factor a of C(t) = a exp(−t/τ) behind the first picosecond; None where
+        Share of C that librations leave: the factor a of C(t) = a exp(−t/τ) after the first picosecond; None where
         there is nothing to fit.
     rotation_time_ps, interval95_ps
-        τ of that fit, and its 95 % interval from the scatter between polyanions; the upper end is infinite where none
-        need have turned. The time is None where C does not fall beyond its scatter, and where none turned in the run:
-        then only the lower end means something.
+        τ of that fit, and its 95 % interval from the scatter between polyanions; the upper end is infinite where no
+        rotation is certain. The time is None where C does not decay beyond its scatter, or none turned in the run: then
+        only the lower end is meaningful.
     fraction_turned
-        Share of the polyanions of which a bond at some time pointed more than :data:`TURNED_DEG` away from where it
-        pointed at first, in two averages over 0.5 ps in a row.
+        Share of the polyanions with a bond that at some time deviated by more than :data:`TURNED_DEG` from its initial
+        direction, in two consecutive averages over 0.5 ps.
     n_broken
-        Bonds that became 1.5 times as long as at first, and were left out.
+        Bonds that stretched to 1.5 times their initial length, and were left out.
     flags
         Sentences for the reader.
     """
@@ -103,7 +103,7 @@ def find_bonds(
     """Find the bonds of polyanions by covalent radii (B. Cordero et al., Dalton Trans. 2832 (2008)).
 
     A ligand belongs to the nearest centre within 1.25 times the sum of their radii; a centre is less electronegative
-    than its ligands, or these are hydrogen. Metals hold none.
+    than its ligands, or these are hydrogen. Metals are not centres.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def find_bonds(
     cell_A
         (3, 3) cell.
     exclude
-        Elements that are no part of a polyanion: the mobile ions.
+        Elements that do not belong to polyanions: the mobile ions.
     """
     from ase.data import atomic_numbers, covalent_radii
     from ase.neighborlist import primitive_neighbor_list
@@ -129,8 +129,8 @@ def find_bonds(
     reach = _BOND * 2.0 * float(radii.max())
     i, j, distance, shift = primitive_neighbor_list("ijdS", (True, True, True), np.asarray(cell_A), first, reach)
     holds = np.array([_holds(a, b) for a, b in zip(names[members[i]], names[members[j]], strict=True)], dtype=bool)
-    kept = holds & (distance < _BOND * (radii[i] + radii[j]))
-    i, j, distance, shift = i[kept], j[kept], distance[kept], shift[kept]
+    bonded = holds & (distance < _BOND * (radii[i] + radii[j]))
+    i, j, distance, shift = i[bonded], j[bonded], distance[bonded], shift[bonded]
     order = np.lexsort((i, distance, j))
     _, where = np.unique(j[order], return_index=True)
     nearest = np.sort(order[where])
@@ -151,7 +151,7 @@ def find_bonds(
 
 
 _RISING = ("Al", "Ga", "Sn", "Ge", "Si", "Sb", "As", "B", "P", "Te", "Se", "S", "C", "I", "Br", "N", "Cl", "O", "F")
-"""By electronegativity, as far as it decides which of two atoms is the centre."""
+"""Elements by rising electronegativity, which decides which of two atoms is the centre."""
 
 
 def _holds(centre: str, ligand: str) -> bool:
@@ -193,7 +193,7 @@ def rotation(positions_A: NDArray[Any], bonds: Bonds, frame_interval_ps: float) 
     lengths = np.linalg.norm(vectors, axis=2)
     whole = np.asarray((lengths < _LEFT * lengths[:_AVERAGED_FRAMES].mean(axis=0)).all(axis=0))
     if not whole.any():
-        raise AnalysisError(f"All bonds of {bonds.name} break: it is no polyanion.")
+        raise AnalysisError(f"All bonds of {bonds.name} break: it is not a polyanion.")
     units = vectors[:, whole] / lengths[:, whole, None]
     groups, member = np.unique(bonds.centres[whole], return_inverse=True)
     interval = frame_interval_ps * stride
@@ -244,19 +244,19 @@ class _Fit:
 
     @classmethod
     def of(cls, lags_ps: FloatArray, per_group: FloatArray) -> _Fit:
-        """Fit C = a exp(−t/τ) to the mean over the groups; its error is that of leaving out one after the other."""
+        """Fit C = a exp(−t/τ) to the mean over the groups; its error is by jackknife over the groups."""
         mean = per_group.mean(axis=0)
-        chosen = _span(lags_ps, mean)
-        if int(chosen.sum()) < _FEWEST_LAGS:
+        fitted = _span(lags_ps, mean)
+        if int(fitted.sum()) < _FEWEST_LAGS:
             words = "The run is too short, or the frames are too far apart, to tell how long orientations are kept."
             return cls(None, None, (0.0, math.inf), (words,))
-        rate, plateau = _line(lags_ps[chosen], mean[chosen])
+        rate, plateau = _line(lags_ps[fitted], mean[fitted])
         n = len(per_group)
         if n < 2:
             words = "A single polyanion: its rotation time has no error of its own."
             return cls(plateau, 1.0 / rate if rate > 0.0 else None, (0.0, math.inf), (words,))
         without = (n * mean - per_group) / (n - 1.0)
-        rates = np.array([_line(lags_ps[chosen], curve[chosen])[0] for curve in without])
+        rates = np.array([_line(lags_ps[fitted], curve[fitted])[0] for curve in without])
         error = math.sqrt((n - 1.0) / n * float(np.square(rates - rates.mean()).sum()))
         from scipy.stats import t as student
 
@@ -268,19 +268,19 @@ class _Fit:
             return cls(plateau, None, ends, (f"Orientations do not fade beyond their scatter: {longer}.",))
         return cls(plateau, 1.0 / rate, ends, ())
 
-    def without_turns(self, seen_ps: float) -> _Fit:
-        """Return a bound: what fades without a turn are librations and slow changes of the lattice.
+    def without_turns(self, observed_ps: float) -> _Fit:
+        """Return a lower bound, since without a turn only librations and slow changes of the lattice reduce C.
 
-        No turn in all the time that polyanions were seen (their number times the run) leaves a mean time between turns
-        of a third of it or more (95 %: Poisson).
+        No turn in the total time of observation (number of polyanions times length of the run) bounds the mean time
+        between turns to at least a third of it (95 %, Poisson).
         """
-        low = min(seen_ps / _NONE_SEEN_95, self.interval95_ps[0] or math.inf)
+        low = min(observed_ps / _NONE_SEEN_95, self.interval95_ps[0] or math.inf)
         words = f"None turned in the run: orientations are kept for longer than {low:.3g} ps (95 %)."
         return _Fit(self.plateau, None, (low, math.inf), (words,))
 
 
 def _span(lags_ps: FloatArray, mean: FloatArray) -> NDArray[np.bool_]:
-    """Return the lags to fit: behind librations, as long as C is well above zero; all such where it falls fast."""
+    """Return the lags to fit: after librations while C is well above zero; also earlier ones where it decays fast."""
     small = np.flatnonzero(mean < _LEAST_FIT)
     end = int(small[0]) if len(small) else len(mean)
     index = np.arange(len(mean))
@@ -298,7 +298,7 @@ def _line(lags_ps: FloatArray, curve: FloatArray) -> tuple[float, float]:
 
 
 def _turned(units: FloatArray, member: IntArray, n_groups: int, settle: int) -> NDArray[np.bool_]:
-    """Tell which groups turned at some time: (n_groups,)."""
+    """Return which groups turned at some time, (n_groups,)."""
     n_frames = len(units)
     settle = min(settle, max(1, n_frames // 4))
     looks = np.unique(np.linspace(0, n_frames - settle, min(_LOOKS, n_frames // settle)).astype(np.int64))
@@ -306,7 +306,7 @@ def _turned(units: FloatArray, member: IntArray, n_groups: int, settle: int) -> 
     normed = [each / np.maximum(np.linalg.norm(each, axis=1, keepdims=True), 1e-12) for each in averages]
     limit = math.cos(math.radians(TURNED_DEG))
     away = [np.einsum("ba,ba->b", normed[0], each) < limit for each in normed]
-    found = np.zeros(n_groups, dtype=bool)
+    turned = np.zeros(n_groups, dtype=bool)
     for one, two in pairwise(away):
-        found[member[one & two]] = True
-    return found
+        turned[member[one & two]] = True
+    return turned

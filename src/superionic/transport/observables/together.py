@@ -1,4 +1,4 @@
-"""What a run shows besides transport, in one call: vibrations, rotation of polyanions, pair distributions."""
+"""Observables of a run besides transport, in one call: vibrations, rotation of polyanions, pair distributions."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from superionic.transport.sites.jumps import SiteOccupation
 FloatArray = NDArray[np.float64]
 
 OBSERVABLES = ("vibrations", "rotation", "pairs")
-"""What can be asked for."""
+"""Names of the observables."""
 
 _MOST_FRAMES = 200
 
 
 @dataclass(frozen=True, eq=False)
 class Observables:
-    """What one run shows besides transport.
+    """Observables of one run besides transport.
 
     Attributes
     ----------
     vibrations
-        Of the mobile ions; None where nobody asked, or where they cannot be told.
+        Vibrations of the mobile ions; None if not requested, or not determined.
     rotations
-        Of each kind of polyanion; empty where nobody asked, or where there are none.
+        Rotation of each kind of polyanion; empty if not requested, or without polyanions.
     pairs
-        g(r) of each pair of elements, and around the mobile ions on each kind of site; empty where nobody asked.
+        g(r) of each pair of elements, and around the mobile ions on each kind of site; empty if not requested.
     flags
-        Sentences for the reader, those of the parts among them.
+        Sentences for the reader, including those of the parts.
     """
 
     vibrations: Vibrations | None
@@ -59,7 +59,7 @@ def observe(
     masses: FloatArray | None = None,
     occupation: SiteOccupation | None = None,
 ) -> Observables:
-    """Analyse what was asked for; what cannot be told is said in the flags.
+    """Compute the requested observables; flags name those that cannot be determined.
 
     Parameters
     ----------
@@ -74,16 +74,16 @@ def observe(
     observables
         Some of :data:`OBSERVABLES`.
     temperature_K
-        Of the run.
+        Temperature of the run.
     reference, masses
-        (n_atoms,) which atoms the drift is measured by (it stays without), and weights in the mean over them.
+        (n_atoms,) mask of the atoms that define the drift (not removed without one), and their weights in the mean.
     occupation
-        On which sites the mobile ions are, for g(r) by kind of site.
+        Site occupation of the mobile ions, for g(r) by kind of site.
 
     Raises
     ------
     AnalysisError
-        For an observable that there is none of.
+        For an unknown observable.
     """
     unknown = [each for each in observables if each not in OBSERVABLES]
     if unknown:
@@ -92,7 +92,7 @@ def observe(
         )
     flags: list[str] = []
     names = np.array(symbols)
-    found: Vibrations | None = None
+    vibration: Vibrations | None = None
     if "vibrations" in observables:
         from ase.data import atomic_masses, atomic_numbers
 
@@ -101,7 +101,7 @@ def observe(
         if reference is not None and reference.any() and not reference.all():
             moved = moved - framework_drift(positions_A, reference, masses=masses)[:, None, :].astype(moved.dtype)
         try:
-            found = vibrations(
+            vibration = vibrations(
                 moved,
                 frame_interval_ps,
                 temperature_K=temperature_K,
@@ -110,7 +110,7 @@ def observe(
         except AnalysisError as error:
             flags.append(f"No vibrations: {error.message}")
         else:
-            flags += found.flags
+            flags += vibration.flags
     rotations: list[Rotation] = []
     if "rotation" in observables:
         mean_cell = cells_A if cells_A.ndim == 2 else cells_A.mean(axis=0)
@@ -124,7 +124,7 @@ def observe(
     pairs: tuple[PairDistribution, ...] = ()
     if "pairs" in observables:
         pairs = _pairs(positions_A, cells_A, symbols, mobile, occupation)
-    return Observables(found, tuple(rotations), pairs, tuple(flags))
+    return Observables(vibration, tuple(rotations), pairs, tuple(flags))
 
 
 def _pairs(
@@ -136,14 +136,14 @@ def _pairs(
 ) -> tuple[PairDistribution, ...]:
     """Count pairs in some of the frames, around the mobile ions by the kind of their site as well."""
     n_frames = len(positions)
-    chosen = np.unique(np.linspace(0, n_frames - 1, min(n_frames, _MOST_FRAMES)).astype(np.int64))
+    frames = np.unique(np.linspace(0, n_frames - 1, min(n_frames, _MOST_FRAMES)).astype(np.int64))
     labels: tuple[tuple[str, ...], NDArray[np.int64]] | None = None
     if occupation is not None and len(mobile) == 1:
         kinds = tuple(occupation.sites.kinds)
         kind_of = np.array([kinds.index(label) for label in occupation.sites.labels])
-        sites = occupation.sites_at(chosen)
-        on = np.full((len(chosen), len(symbols)), -1, dtype=np.int64)
+        sites = occupation.sites_at(frames)
+        on = np.full((len(frames), len(symbols)), -1, dtype=np.int64)
         ions = np.flatnonzero(np.isin(np.array(symbols), mobile))
         on[:, ions] = np.where(sites >= 0, kind_of[sites], -1)
         labels = kinds, on
-    return pair_distributions(positions[chosen], cells if cells.ndim == 2 else cells[chosen], symbols, labels=labels)
+    return pair_distributions(positions[frames], cells if cells.ndim == 2 else cells[frames], symbols, labels=labels)

@@ -1,4 +1,4 @@
-"""How mobile ions vibrate: attempt frequency, amplitude, spectrum of their velocities."""
+"""Vibrations of mobile ions: attempt frequency, amplitude, velocity spectrum."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from superionic.units import AMU_A2_PER_PS2_TO_EV, BOLTZMANN_EV_PER_K
 FloatArray = NDArray[np.float64]
 
 SEEN_WELL = 0.6
-"""Share of the thermal speed² that differences of frames have to show: below, vibrations fall between the frames."""
+"""Share of the thermal speed² that frame differences must show: below it, frames are too far apart."""
 TOO_FAST = 1.3
-"""More than so many times the thermal speed² is not that of the temperature, or not in this time."""
+"""Ratio to the thermal speed² above which the temperature or the time between frames is wrong."""
 
 _SEGMENT_PS = 10.0
 _FEWEST_FRAMES = 64
@@ -32,25 +32,25 @@ _IONS_AT_ONCE = 64_000_000
 class Vibrations:
     """Vibrations of the mobile ions of one run.
 
-    Frequencies are None where frames are too far apart to show them; `flags` says so.
+    Frequencies are None where frames are too far apart to resolve them; `flags` says so.
 
     Attributes
     ----------
     attempt_frequency_THz, attempt_frequency_error_THz
         As GEMDAT defines it (https://github.com/GEMDAT-repos/GEMDAT, after N. J. J. de Klerk et al., ACS Appl. Energy
-        Mater. 1, 3230 (2018)): mean frequency Σ f P(f)/Σ P(f) of the periodogram of the speed, which is the change in
-        time of an ion's distance from its place in the first frame; mean over the ions, and its standard error.
+        Mater. 1, 3230 (2018)): mean frequency Σ f P(f)/Σ P(f) of the periodogram of the speed, which is the rate of
+        change of an ion's distance from its position in the first frame; mean over the ions, and its standard error.
     attempt_frequency_spread_THz
-        Standard deviation over the ions, which GEMDAT states.
+        Standard deviation over the ions, as GEMDAT reports it.
     amplitude_A
-        As GEMDAT defines it: standard deviation of the excursions, by which that distance changes between its turning
+        As GEMDAT defines it: standard deviation of the excursions, the changes of that distance between turning
         points.
     mean_frequency_THz, mean_frequency_error_THz
         Mean frequency of the velocities' power spectrum, the density of states of the ions; exact for harmonic ones.
     frequencies_THz, spectrum_per_THz
-        (n_bins,) that spectrum, integral 1, corrected for the differences of frames.
+        (n_bins,) that spectrum, of integral 1, corrected for finite differences.
     thermal_share
-        Mean m v² by differences of frames over 3 k_B T; None without a temperature.
+        Mean m v² from frame differences over 3 k_B T; None without a temperature.
     flags
         Sentences for the reader.
     """
@@ -83,8 +83,8 @@ def vibrations(
     frame_interval_ps
         Time between frames.
     temperature_K, masses_amu
-        Of the run, and (n_ions,) of the ions: with both, the speeds are compared with the thermal ones, which tells
-        whether the frames show the vibrations.
+        Temperature of the run, and (n_ions,) masses: with both, speeds are compared with thermal ones, to check whether
+        the frames resolve the vibrations.
 
     Raises
     ------
@@ -95,13 +95,15 @@ def vibrations(
         raise AnalysisError(f"Positions have the shape (n_frames, n_ions, 3), not {positions_A.shape}.")
     if len(positions_A) < _FEWEST_FRAMES:
         raise AnalysisError(
-            f"{len(positions_A)} frames are too few to see vibrations.", fix=f"Analyse {_FEWEST_FRAMES} at least."
+            f"{len(positions_A)} frames are too few to see vibrations.", fix=f"Analyse at least {_FEWEST_FRAMES}."
         )
     if not (math.isfinite(frame_interval_ps) and frame_interval_ps > 0.0):
         raise AnalysisError(f"The frame interval must be positive, not {frame_interval_ps!r} ps.")
     frequencies, power, squares = _velocity_spectrum(positions_A, frame_interval_ps)
     if not power.sum() > 0.0:
-        raise AnalysisError("The ions stand still: they have no frequency.", fix="Name the ions that move: --mobile.")
+        raise AnalysisError(
+            "The ions do not move, and so have no frequency.", fix="Name the mobile ions with --mobile."
+        )
     share = None
     if temperature_K is not None and masses_amu is not None:
         kinetic = float(np.mean(np.asarray(masses_amu) * squares)) * AMU_A2_PER_PS2_TO_EV
@@ -143,8 +145,8 @@ def _flags(
         return (f"{fast}: check the temperature and the time between frames, of which one is wrong.",)
     if not _unseen(share, frequencies, power):
         return ()
-    seen = "" if share is None else f" (they show {100 * share:.0f} % of the thermal speed²)"
-    unseen = f"Frames {1000.0 * interval_ps:g} fs apart do not show how the ions vibrate{seen}"
+    shown = "" if share is None else f" (they show {100 * share:.0f} % of the thermal speed²)"
+    unseen = f"Frames {1000.0 * interval_ps:g} fs apart do not show how the ions vibrate{shown}"
     return (f"{unseen}: there is no attempt frequency and no amplitude. Write frames more often, every 10 fs or so.",)
 
 
@@ -153,7 +155,7 @@ def _standard_error(values: FloatArray) -> float | None:
 
 
 def _velocity_spectrum(positions: NDArray[Any], interval_ps: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return frequencies, (n_ions, n) power of the velocities there, and (n_ions,) mean squared speed by differences.
+    """Return frequencies, (n_ions, n) power of the velocities there, and (n_ions,) mean squared speed from differences.
 
     Segments of 10 ps, half overlapping, with a Hann window (P. D. Welch, IEEE Trans. Audio 15, 70 (1967)). A difference
     of frames shows sin²(π f Δt)/(π f Δt)² of the power; this is divided out.
@@ -170,28 +172,28 @@ def _velocity_spectrum(positions: NDArray[Any], interval_ps: float) -> tuple[Flo
     at_once = max(1, _IONS_AT_ONCE // (64 * length))
     for start in starts:
         for ions in range(0, n_ions, at_once):
-            some = slice(ions, ions + at_once)
-            block = np.asarray(positions[start : start + length + 1, some], dtype=np.float64)
+            chunk = slice(ions, ions + at_once)
+            block = np.asarray(positions[start : start + length + 1, chunk], dtype=np.float64)
             velocity = np.diff(block, axis=0) / interval_ps
-            squares[some] += np.mean(np.sum(velocity**2, axis=2), axis=0)
+            squares[chunk] += np.mean(np.sum(velocity**2, axis=2), axis=0)
             for axis in range(3):
                 transformed = np.fft.rfft(velocity[:, :, axis] * window, axis=0)
-                power[some] += (np.abs(transformed) ** 2).T
+                power[chunk] += (np.abs(transformed) ** 2).T
         n_segments += 1
     power /= transfer
     power[:, 0] *= 0.5
     if length % 2 == 0:
         power[:, -1] *= 0.5
     together = max(1, len(frequencies) // _BINS)
-    kept = len(frequencies) // together * together
+    n_used = len(frequencies) // together * together
     shape = (len(frequencies) // together, together)
-    coarse = frequencies[:kept].reshape(shape).mean(axis=1)
-    binned = power[:, :kept].reshape(n_ions, *shape).sum(axis=2)
+    coarse = frequencies[:n_used].reshape(shape).mean(axis=1)
+    binned = power[:, :n_used].reshape(n_ions, *shape).sum(axis=2)
     return np.asarray(coarse), np.asarray(binned), squares / n_segments
 
 
 def _excursions(positions: NDArray[Any], interval_ps: float) -> tuple[FloatArray, float | None]:
-    """Return (n_ions,) attempt frequencies and the amplitude of all ions, by distances from the first place."""
+    """Return (n_ions,) attempt frequencies and the amplitude of all ions, from distances to the first position."""
     n_frames, n_ions, _ = positions.shape
     at_once = max(1, _IONS_AT_ONCE // (8 * n_frames))
     frequencies = np.fft.rfftfreq(n_frames - 1, interval_ps)
@@ -207,7 +209,7 @@ def _excursions(positions: NDArray[Any], interval_ps: float) -> tuple[FloatArray
         attempts[ions : ions + at_once] = frequencies @ power / np.maximum(power.sum(axis=0), 1e-300)
         for path, change in zip(distance.T, steps.T, strict=True):
             turned = np.flatnonzero(np.sign(change[1:]) != np.sign(change[:-1])) + 1
-            excursions = np.diff(path[turned])  # those that the beginning and the end of the run cut are left out
+            excursions = np.diff(path[turned])  # without those cut off by the ends of the run
             number += len(excursions)
             total += float(excursions.sum())
             squared += float(np.square(excursions).sum())

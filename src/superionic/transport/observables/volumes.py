@@ -33,9 +33,9 @@ class SeriesMean:
     value, error
         Mean and its standard error, from the autocorrelation.
     interval68, interval95
-        By Student's t for the number of independent samples.
+        Intervals by Student's t for the number of independent samples.
     standard_deviation
-        Of the series itself (fluctuations, not the error).
+        Standard deviation of the series itself (fluctuations, not the error).
     correlation_time_ps
         Integrated autocorrelation time.
     independent_samples
@@ -62,9 +62,9 @@ class MeanCell:
     volume_A3
         Volume of the cell.
     volume_per_atom_A3
-        The same over the number of atoms; None where that was not given.
+        Volume per atom; None if the number of atoms is unknown.
     discarded_ps
-        Time at the start that was left out as not yet equilibrated.
+        Time discarded at the start as not equilibrated.
     flags
         Sentences for the reader.
     """
@@ -79,7 +79,7 @@ class MeanCell:
 
 @dataclass(frozen=True)
 class VolumeTrace:
-    """Volume on the way through a run whose cell changes, thinned for a figure; empty without such a run."""
+    """Volume over time in a run whose cell changes, thinned for a figure; empty without such a run."""
 
     time_ps: tuple[float, ...] = ()
     volume_A3_per_atom: tuple[float, ...] = ()
@@ -96,9 +96,9 @@ class ThermalExpansion:
     linear_per_K, linear_error_per_K
         α = β/3, the mean of the linear expansions.
     volume_at_mean_A3, mean_temperature_K
-        The point at which the line is taken.
+        Point at which the line is evaluated.
     reduced_chi2
-        Of the points about the line; None for two points.
+        χ² per degree of freedom of the points about the line; None for two points.
     flags
         Sentences for the reader.
     """
@@ -136,12 +136,12 @@ def correlation_samples(series: FloatArray) -> float:
     correlation = cast(FloatArray, fft.irfft(waves.real**2 + waves.imag**2, n=length))[:n]
     times = 0.5 + np.cumsum(correlation[1:] / correlation[0])
     inside = np.flatnonzero(np.arange(1, n) >= _WINDOW * times)
-    chosen = float(times[inside[0]] if len(inside) else times.max())
-    return max(0.5, chosen)
+    tau = float(times[inside[0]] if len(inside) else times.max())
+    return max(0.5, tau)
 
 
 def series_mean(series: FloatArray, interval_ps: float) -> SeriesMean:
-    """Mean of a correlated, stationary series with its error √(2 τ s²/n).
+    """Return the mean of a correlated, stationary series with its error √(2 τ s²/n).
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def series_mean(series: FloatArray, interval_ps: float) -> SeriesMean:
     tau = correlation_samples(x)
     independent = max(len(x) / (2.0 * tau), 1.0)
     spread = float(x.std(ddof=1))
-    # The variance of a correlated series is low by the variance of its mean.
+    # The variance of a correlated series is too low by the variance of its mean.
     spread *= math.sqrt(1.0 / max(1.0 - 1.0 / independent, 0.5)) if independent < len(x) else 1.0
     error = spread / math.sqrt(independent)
     value = float(x.mean())
@@ -192,7 +192,7 @@ def equilibrated_from(series: FloatArray) -> int:
 def mean_cell(
     cells_A: FloatArray, frame_interval_ps: float, *, n_atoms: int | None = None, discard_ps: float | None = None
 ) -> MeanCell:
-    """Mean lengths, angles and volume of an NPT run.
+    """Return the mean lengths, angles and volume of an NPT run.
 
     Parameters
     ----------
@@ -201,9 +201,9 @@ def mean_cell(
     frame_interval_ps
         Time between them.
     n_atoms
-        For the volume per atom.
+        Number of atoms, for the volume per atom.
     discard_ps
-        Time at the start to leave out; found from the volumes if None.
+        Time to discard at the start; determined from the volumes if None.
 
     Raises
     ------
@@ -217,7 +217,7 @@ def mean_cell(
     first = equilibrated_from(volumes) if discard_ps is None else math.ceil(discard_ps / frame_interval_ps - 1e-9)
     cells, volumes = cells[first:], volumes[first:]
     if len(cells) < 2:
-        raise AnalysisError("Fewer than two frames are left to average the cell over.", fix="Discard less.")
+        raise AnalysisError("Fewer than two frames are left to average the cell over.", fix="Discard a shorter time.")
     lengths = np.linalg.norm(cells, axis=2)
     units = cells / lengths[:, :, None]
     cosines = np.stack([np.sum(units[:, i] * units[:, j], axis=1) for i, j in ((1, 2), (0, 2), (0, 1))], axis=1)
@@ -249,15 +249,15 @@ def mean_cell(
 def thermal_expansion(
     temperatures_K: Sequence[float], volumes_A3: Sequence[float], errors_A3: Sequence[float]
 ) -> ThermalExpansion:
-    """Weighted straight line V(T) and β = (1/V) dV/dT at the mean temperature.
+    """Fit a weighted straight line V(T), and return β = (1/V) dV/dT at the mean temperature.
 
-    The error is that of the points; it is enlarged by the reduced χ² where the points scatter about the line more than
-    chance explains (1 %).
+    The error follows from those of the points; it is enlarged by the reduced χ² where chance explains the scatter about
+    the line in less than 1 % of cases.
 
     Parameters
     ----------
     temperatures_K, volumes_A3, errors_A3
-        (n ≥ 2,) at two different temperatures at least; errors are standard errors.
+        (n ≥ 2,) values at two or more different temperatures; errors are standard errors.
 
     Raises
     ------
@@ -268,7 +268,7 @@ def thermal_expansion(
     if T.ndim != 1 or V.shape != T.shape or sigma.shape != T.shape:
         raise AnalysisError("Temperatures, volumes and errors must be lists of one length.")
     if len(np.unique(T)) < 2:
-        raise AnalysisError("Thermal expansion needs two temperatures at least.")
+        raise AnalysisError("Thermal expansion needs at least two temperatures.")
     if not (np.all(np.isfinite(V)) and np.all(V > 0.0) and np.all(np.isfinite(sigma)) and np.all(sigma > 0.0)):
         raise AnalysisError("Volumes and their errors must be positive.")
     weights = 1.0 / sigma**2

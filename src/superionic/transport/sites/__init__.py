@@ -1,1 +1,1 @@
-"""Where ions sit, how they jump between sites, and what their jumps connect."""
+"""Sites of the mobile ions, jumps between them, and the networks that jumps form."""

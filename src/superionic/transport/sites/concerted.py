@@ -1,4 +1,4 @@
-"""Do ions jump together? Jumps with a partner nearby in time and space, against what chance gives."""
+"""Concerted jumps: jumps with a partner nearby in time and space, compared with chance."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 WINDOW_PS = 1.0
-"""Jumps that are farther apart in time are not concerted."""
+"""Longest time between concerted jumps."""
 DISTANCE_A = 1.0
-"""Sites of two jumps that are no farther apart are the same place: the default of GEMDAT."""
+"""Largest distance between sites of concerted jumps: the default of GEMDAT."""
 
 _SHUFFLES = 20
 _SEED = 20_260_101
@@ -33,24 +33,24 @@ _MOST_PAIRS_AT_ONCE = 5_000_000
 
 @dataclass(frozen=True)
 class ConcertedJumps:
-    """Jumps that have a partner: one of another ion, near in time, that shares a place with it.
+    """Jumps that have a partner: a jump of another ion, near in time, that shares a site with it.
 
     Attributes
     ----------
     window_ps, distance_A
-        How far apart in time partners may be, and how far the nearest of their sites (start or end) may be.
+        Largest separation of partners in time, and of the nearest of their sites (start or end).
     n_jumps
-        Jumps looked at.
+        Number of jumps analysed.
     fraction, fraction_error
-        Share that has a partner, and its standard error from ten parts of the run.
+        Share of jumps that have a partner, and its standard error from ten parts of the run.
     by_chance, by_chance_error
-        The same where each ion's jumps are shifted in time by a random amount (the run closed to a ring), which keeps
-        what each ion does and where, and takes away what it has to do with the others: mean and standard error over 20
-        such runs.
+        The same where each ion's jumps are shifted in time by a random amount (the run closed to a ring), which
+        preserves the motion of each ion but removes correlations with the others: mean and standard error over 20 such
+        runs.
     ratio, ratio_error
-        Of the two: 1 for ions that jump independently; None where chance gives none.
+        Ratio of the two: 1 for independent ions; None where chance gives no partners.
     strings
-        How many strings of 1, 2, 3, 4, and 5 or more jumps there are: jumps that partners join.
+        Number of strings of 1, 2, 3, 4, and 5 or more jumps, joined as partners.
     flags
         Sentences for the reader.
     """
@@ -71,19 +71,19 @@ class ConcertedJumps:
 def concerted_jumps(
     occupation: SiteOccupation, *, window_ps: float = WINDOW_PS, distance_A: float = DISTANCE_A
 ) -> ConcertedJumps | None:
-    """Count jumps that have a partner; None with fewer than 20 jumps, or where too many sites forbid it.
+    """Count jumps that have a partner; None with fewer than 20 jumps, or too many sites.
 
     Parameters
     ----------
     occupation
-        All jumps of a run; those of the first 200,000 are looked at.
+        All jumps of a run, of which the first 200,000 are analysed.
     window_ps, distance_A
-        What counts as together.
+        Largest separation of partners in time and space.
 
     Raises
     ------
     AnalysisError
-        If the window is not positive and shorter than a tenth of the run, or the distance not below half the cell.
+        If the window is not positive, or the distance is not below half the width of the cell.
     """
     sites, interval = occupation.sites, occupation.frame_interval_ps
     if not (math.isfinite(window_ps) and window_ps > 0.0):
@@ -91,14 +91,14 @@ def concerted_jumps(
     if not 0.0 <= distance_A < insphere_radius(sites.cell_A):
         raise AnalysisError(
             f"A distance of {distance_A:g} Å between jumps does not lie between 0 and half the width of the cell.",
-            fix="Give 1 Å, say.",
+            fix="Give 1 Å, for example.",
         )
     if occupation.n_jumps < _FEWEST_JUMPS or len(sites) > _MOST_SITES:
         return None
     order = np.lexsort((occupation.ion, occupation.left_frame))[:_MOST_JUMPS]
     frame = occupation.left_frame[order]
     n_frames = int(frame[-1]) + 1 if len(order) < occupation.n_jumps else occupation.n_frames
-    window = max(1, round(window_ps / interval))  # whole frames, in the run and in the shifted ones
+    window = max(1, round(window_ps / interval))  # whole frames, as in the shifted runs
     if window > 0.1 * n_frames:
         return None
     ion, start, end = occupation.ion[order], occupation.start[order], occupation.end[order]
@@ -118,7 +118,7 @@ def concerted_jumps(
     ratio = fraction / by_chance if by_chance > 0.0 else None
     ratio_error = None
     if ratio is not None:
-        # An ion's own jumps scatter in each shuffled run as they do in the true one.
+        # An ion's own jumps scatter in each shuffled run as in the true one.
         ratio_error = math.hypot(max(error, float(np.std(chance, ddof=1))), ratio * chance_error) / by_chance
     return ConcertedJumps(
         window_ps=window * interval,
@@ -148,7 +148,7 @@ def _flags(n_taken: int, n_jumps: int, by_chance: float) -> tuple[str, ...]:
 
 
 def _near(fractional: FloatArray, cell: FloatArray, distance_A: float) -> NDArray[np.bool_]:
-    """Tell which sites are no farther apart than a distance below the radius of the cell's insphere: (n, n)."""
+    """Return which pairs of sites are within a distance below the radius of the cell's insphere, (n, n)."""
     near = np.empty((len(fractional), len(fractional)), dtype=bool)
     for k, place in enumerate(fractional):
         apart = fractional - place
@@ -160,7 +160,7 @@ def _near(fractional: FloatArray, cell: FloatArray, distance_A: float) -> NDArra
 def _partners(
     frame: IntArray, ion: IntArray, start: IntArray, end: IntArray, near: NDArray[np.bool_], window: int
 ) -> tuple[IntArray, IntArray]:
-    """Return all pairs of partners among jumps in the order of their times."""
+    """Return all pairs of partners among jumps, in order of their times."""
     last = np.searchsorted(frame, frame + window, side="right")
     counts = last - np.arange(len(frame)) - 1
     ones, others = [], []

@@ -16,17 +16,17 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ResidenceTime:
-    """Mean stay on a kind of site, as an exponential law.
+    """Mean residence time on a kind of site, for exponentially distributed stays.
 
     Attributes
     ----------
     mean_ps
-        Total time over the number of stays whose end was seen: the likeliest mean of exponential stays of which some
-        are cut off by the end of the run. Infinite where no end was seen.
+        Total time over the number of completed stays: the maximum-likelihood mean of exponential stays of which some
+        are cut off by the end of the run. Infinite without a completed stay.
     interval68_ps, interval95_ps
-        From the exact Poisson limits of the number of ends (Garwood, Biometrika 28, 437 (1936)).
+        Intervals from the exact Poisson limits of the number of completed stays (Garwood, Biometrika 28, 437 (1936)).
     n_ended, n_cut
-        Stays whose end was seen, and those cut off.
+        Completed stays, and those cut off.
     """
 
     mean_ps: float
@@ -37,7 +37,7 @@ class ResidenceTime:
 
     @classmethod
     def of(cls, lengths_ps: FloatArray, ended: NDArray[np.bool_]) -> ResidenceTime:
-        """Estimate from stays and whether their ends were seen."""
+        """Estimate the mean from the lengths of stays, and whether each was completed."""
         total, n = float(np.sum(lengths_ps)), int(np.sum(ended))
 
         def interval(level: float) -> tuple[float, float]:
@@ -49,7 +49,7 @@ class ResidenceTime:
 
 
 def poisson_limits(count: int, level: float) -> tuple[float, float]:
-    """Exact central interval of the mean of a Poisson variable that was ``count`` (Garwood 1936)."""
+    """Return the exact central interval of the mean of a Poisson variable observed as ``count`` (Garwood 1936)."""
     from scipy.stats import chi2
 
     tail = 0.5 * (1.0 - level)
@@ -64,11 +64,11 @@ class JumpNetwork:
     Attributes
     ----------
     rows
-        (n, 5) from, to, and cell of the end seen from the start.
+        (n, 5) from, to, and cell of the end relative to the start.
     counts
-        (n,) jumps seen.
+        (n,) number of jumps.
     site_time_ps
-        (n_sites,) time that ions spent on each site.
+        (n_sites,) total time of ions on each site.
     """
 
     sites: SiteSet
@@ -89,7 +89,7 @@ class JumpNetwork:
         return np.asarray(np.linalg.norm(vectors, axis=1))
 
     def kind_names(self, *, length_step_A: float = 0.5) -> tuple[str, ...]:
-        """Name the kind of each pair, both directions alike: labels and length, such as "4g–4h 3.5 Å"."""
+        """Return the kind of each pair, the same in both directions, by labels and length, such as "4g–4h 3.5 Å"."""
         names = []
         for row, length in zip(self.rows, self.lengths_A, strict=True):
             first, second = sorted((self.sites.labels[row[0]], self.sites.labels[row[1]]))
@@ -97,14 +97,14 @@ class JumpNetwork:
         return tuple(names)
 
     def kinds(self, *, length_step_A: float = 0.5) -> list[JumpKind]:
-        """Sum up the pairs by labels and direction, the most frequent first."""
+        """Group the pairs by labels, direction and length, the most frequent first."""
         lengths = self.lengths_A
         groups: dict[tuple[str, str, float], list[int]] = {}
         for k, row in enumerate(self.rows):
             step = round(float(lengths[k]) / length_step_A) * length_step_A
             groups.setdefault((self.sites.labels[row[0]], self.sites.labels[row[1]], step), []).append(k)
         time = {label: float(self.site_time_ps[k].sum()) for label, k in self.sites.kinds.items()}
-        found = [
+        kinds = [
             JumpKind.of(
                 start,
                 end,
@@ -114,7 +114,7 @@ class JumpNetwork:
             )
             for (start, end, _), k in groups.items()
         ]
-        return sorted(found, key=lambda kind: (-kind.count, kind.start, kind.end, kind.length_A))
+        return sorted(kinds, key=lambda kind: (-kind.count, kind.start, kind.end, kind.length_A))
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class JumpKind:
 
     @classmethod
     def of(cls, start: str, end: str, length_A: float, count: int, time_ps: float) -> JumpKind:
-        """Make the rates from a count and the time on the start."""
+        """Compute the rates from a count and the time on the starting sites."""
         one, two = poisson_limits(count, 0.6827), poisson_limits(count, 0.9545)
         return cls(
             start, end, length_A, count, count / time_ps,

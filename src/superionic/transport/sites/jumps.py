@@ -1,4 +1,4 @@
-"""Jumps between sites: found with hysteresis, counted, timed, and made into rates, networks and a jump diffusivity."""
+"""Jumps between sites, detected with hysteresis: counts, times, rates, networks and the jump diffusivity."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 COMMIT = 0.8
-"""How far an ion must have gone from its site to the next (0 to 1) to belong to it; 0.5 is half-way."""
+"""Fraction of the way to the next site at which an ion is assigned to it; 0.5 is half-way."""
 
 BLURRED = 6.7
-"""Sites closer than this many measured amplitudes of vibration cannot be told apart well; such results are flagged."""
+"""Sites closer than this many vibrational amplitudes cannot be distinguished well; such results are flagged."""
 
 _VOXEL_A = 0.5
 _JUMPS_AT_ONCE = 100_000
@@ -33,14 +33,14 @@ _FEWEST_FRAMES = 100
 
 
 class SiteTracker:
-    """Follows ions from site to site, block by block, in constant memory (but for the list of jumps).
+    """Follow ions from site to site, block by block, in constant memory (except for the list of jumps).
 
-    Each ion belongs to one site at any time: the one that it entered last. It leaves for another site n when n is the
-    nearest, and the ion has gone ``commit`` of the way from its own site s to n, measured along the line between them:
-    |r − r_s|² − |r − r_n|² ≥ (2·commit − 1)·|r_n − r_s|². Turning back before that is no jump. This is assignment by
-    last-visited core (Schütte et al., J. Chem. Phys. 134, 204105 (2011)), with planes for cores: they let sidewise
-    vibration pass, which says nothing about the jump. A jump is dated by the frame in which the ion left the Voronoi
-    cell of its old site for the last time.
+    Each ion belongs to one site at any time: the one that it entered last. It is reassigned to another site n when n is
+    the nearest and the ion has covered ``commit`` of the way from its site s to n, measured along the line between
+    them: |r − r_s|² − |r − r_n|² ≥ (2·commit − 1)·|r_n − r_s|². Turning back before is not a jump. This is assignment
+    by the last-visited core (Schütte et al., J. Chem. Phys. 134, 204105 (2011)), with planes as boundaries of cores:
+    they ignore sidewise vibration, which is irrelevant to the jump. A jump is dated by the frame in which the ion left
+    the Voronoi cell of its old site for the last time.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class SiteTracker:
         positions_A
             (n_frames, n_atoms, 3) unwrapped positions in Å, float32 or float64.
         cells_A
-            (n_frames, 3, 3) for a cell that changes; (3, 3) or nothing for the cell of the sites.
+            (n_frames, 3, 3) for a changing cell; (3, 3), or None for the cell of the sites.
         origins_A
             (n_frames, 3) subtracted from the positions: the drift of the framework.
 
@@ -109,13 +109,13 @@ class SiteTracker:
             self._buffer = np.zeros((max(_JUMPS_AT_ONCE, 2 * n_ions), 8), dtype=np.int64)
         progress, begin = np.zeros(1, dtype=np.int64), 0
         while begin < n_frames:
-            found = follow(
+            n_jumps = follow(
                 block.positions, block.columns, block.origins, maps, self._inverse, self._cell,
                 *self._table, self._safe, self._inner, self._commit, self._n_frames, self._site, self._image,
                 self._home, self._left, self._settled, self._time_on, self._time_out, self._moments, self._buffer,
                 begin, progress,
             )  # fmt: skip
-            self._rows.append(self._buffer[:found].copy())
+            self._rows.append(self._buffer[:n_jumps].copy())
             begin = int(progress[0])
         self._n_frames += n_frames
 
@@ -156,7 +156,7 @@ class SiteTracker:
 
 
 def _nearest_table(sites: SiteSet) -> tuple[IntArray, IntArray, IntArray, IntArray, FloatArray]:
-    """Grid shape and, for each voxel, the sites (with their cells and places) that are the nearest somewhere in it."""
+    """Return a grid's shape and, for each voxel, the sites (with cell and position) nearest to some point of it."""
     from scipy.spatial import cKDTree
 
     cell = np.asarray(sites.cell_A)
@@ -169,37 +169,37 @@ def _nearest_table(sites: SiteSet) -> tuple[IntArray, IntArray, IntArray, IntArr
     half = float(np.linalg.norm(corners, axis=1).max())
     tree = cKDTree(points)
     nearest, _ = tree.query(centres @ cell)
-    found = tree.query_ball_point(centres @ cell, nearest + 2.0 * half + 1e-9, return_sorted=True)
-    first = np.concatenate([[0], np.cumsum([len(rows) for rows in found])]).astype(np.int64)
-    rows = np.fromiter(itertools.chain.from_iterable(found), dtype=np.int64, count=int(first[-1]))
+    neighbours = tree.query_ball_point(centres @ cell, nearest + 2.0 * half + 1e-9, return_sorted=True)
+    first = np.concatenate([[0], np.cumsum([len(rows) for rows in neighbours])]).astype(np.int64)
+    rows = np.fromiter(itertools.chain.from_iterable(neighbours), dtype=np.int64, count=int(first[-1]))
     return shape, first, which[rows].astype(np.int64), np.ascontiguousarray(cells[rows]), points[rows]
 
 
 @dataclass(frozen=True, eq=False)
 class SiteOccupation:
-    """Where the ions were and how they jumped.
+    """Site occupation and jumps of the ions.
 
     Attributes
     ----------
     sites, frame_interval_ps, n_frames, n_ions
-        What was followed.
+        Sites, frames and ions that were followed.
     last_site
         (n_ions,) site of each ion at the end.
     left_frame, arrival_frame, ion, start, end
-        (n_jumps,) each jump, by arrival: the frame in which the ion left the Voronoi cell of its old site for good, the
-        one in which it was far enough on the new one to have arrived, the ion, the old and the new site.
+        (n_jumps,) each jump, by arrival: the frame in which the ion left the Voronoi cell of its old site for the last
+        time, the one in which it was assigned to the new site, the ion, the old and the new site.
     shift
-        (n_jumps, 3) cell of the new site seen from the old one.
+        (n_jumps, 3) cell of the new site relative to the old one.
     frames_on
-        (n_sites,) frames × ions on each site. An ion is on the site that it entered last until it enters another, so
-        these sum to n_ions × n_frames.
+        (n_sites,) frames × ions on each site. An ion is on the site that it entered last until it enters another,
+        so these sum to n_ions × n_frames.
     frames_between
-        (n_sites,) frames × ions of those in which the ion was nearer to another site than to its own: on its way, or
-        on an excursion from which it came back.
+        (n_sites,) those of them in which the ion was nearer to another site than to its own: in transit, or on an
+        excursion from which it returned.
     offsets_A
-        (n_sites, 3) mean place of the ions within the Voronoi cell, from the site.
+        (n_sites, 3) mean position of the ions within the Voronoi cell, relative to the site.
     amplitudes_A
-        (n_sites,) their root mean square displacement along one axis.
+        (n_sites,) root mean square displacement of the ions along one axis.
     """
 
     sites: SiteSet
@@ -225,12 +225,12 @@ class SiteOccupation:
 
     @property
     def duration_ps(self) -> float:
-        """Time in which jumps could be seen."""
+        """Observed time in ps."""
         return self.n_frames * self.frame_interval_ps
 
     @property
     def occupancies(self) -> FloatArray:
-        """(n_sites,) mean number of ions on each site; the sum is the number of ions, exactly."""
+        """(n_sites,) mean number of ions on each site; the sum is exactly the number of ions."""
         return self.frames_on / self.n_frames
 
     @property
@@ -246,7 +246,7 @@ class SiteOccupation:
 
     @property
     def back_jumps(self) -> float:
-        """Share of jumps that the same ion's next jump undoes; NaN without jumps that have a next one."""
+        """Share of jumps that the same ion's next jump undoes; NaN if no jump is followed by another."""
         order = np.lexsort((self.arrival_frame, self.ion))
         ion, start, end, shift = (x[order] for x in (self.ion, self.start, self.end, self.shift))
         followed = ion[1:] == ion[:-1]
@@ -256,10 +256,9 @@ class SiteOccupation:
         return float(undone[followed].mean())
 
     def stays(self) -> tuple[IntArray, FloatArray, NDArray[np.bool_]]:
-        """Return all stays on sites: site, length in ps, and whether the end was seen.
+        """Return all stays on sites: site, length in ps, and whether the stay was completed.
 
-        The stay at the beginning of the run has no beginning: what is seen of it is a stay of its own, as an
-        exponential stay has no memory.
+        The first stay of an ion counts from the start of the run, since exponential stays have no memory.
         """
         order = np.lexsort((self.arrival_frame, self.ion))
         ion, left = self.ion[order], self.left_frame[order]
@@ -275,37 +274,37 @@ class SiteOccupation:
         )
 
     def sites_at(self, frames: IntArray) -> IntArray:
-        """Return the site of each ion in some frames, (n, n_ions); -1 on the way from one site to the next."""
-        found = np.empty((len(frames), self.n_ions), dtype=np.int64)
+        """Return the site of each ion in given frames, (n, n_ions); -1 in transit between sites."""
+        site_of = np.empty((len(frames), self.n_ions), dtype=np.int64)
         order = np.lexsort((self.arrival_frame, self.ion))
         edges = np.searchsorted(self.ion[order], np.arange(self.n_ions + 1))
         for ion in range(self.n_ions):
             own = order[edges[ion] : edges[ion + 1]]
             sites = np.concatenate([self.start[own[:1]], self.end[own]]) if len(own) else self.last_site[ion : ion + 1]
-            found[:, ion] = sites[np.searchsorted(self.arrival_frame[own], frames, side="right")]
-            left = np.searchsorted(self.left_frame[own], frames, side="right")  # the jumps begun, and those ended
-            found[left > np.searchsorted(self.arrival_frame[own], frames, side="right"), ion] = -1
-        return found
+            site_of[:, ion] = sites[np.searchsorted(self.arrival_frame[own], frames, side="right")]
+            left = np.searchsorted(self.left_frame[own], frames, side="right")  # jumps begun by then
+            site_of[left > np.searchsorted(self.arrival_frame[own], frames, side="right"), ion] = -1
+        return site_of
 
     def residence_times(self) -> dict[str, ResidenceTime]:
-        """Mean residence time on each kind of site, stays that the run cut short included."""
+        """Return the mean residence time on each kind of site, including stays cut off by the end of the run."""
         site, length, ended = self.stays()
         return {
-            label: ResidenceTime.of(length[chosen], ended[chosen])
+            label: ResidenceTime.of(length[on_kind], ended[on_kind])
             for label, members in self.sites.kinds.items()
-            if (chosen := np.isin(site, members)).any()
+            if (on_kind := np.isin(site, members)).any()
         }
 
     def stay_distributions(self) -> dict[str, StayDistribution | None]:
-        """Distribution of the stays on each kind of site, of those whose beginning was seen; None where no end was."""
+        """Return the distribution of the stays on each kind of site that began within the run; None if none ended."""
         site, length, ended = self.stays()
         order = np.lexsort((self.arrival_frame, self.ion))
         has_jumped = np.isin(np.arange(self.n_ions), self.ion)
         begun = np.concatenate([np.diff(self.ion[order], prepend=-1) == 0, has_jumped])
         return {
-            label: StayDistribution.of(length[chosen], ended[chosen])
+            label: StayDistribution.of(length[on_kind], ended[on_kind])
             for label, members in self.sites.kinds.items()
-            if (chosen := np.isin(site, members) & begun).any()
+            if (on_kind := np.isin(site, members) & begun).any()
         }
 
     def kind_occupancies(self) -> dict[str, tuple[int, float]]:
@@ -314,7 +313,7 @@ class SiteOccupation:
         return {label: (len(k), float(occupancies[k].mean())) for label, k in self.sites.kinds.items()}
 
     def edges(self) -> JumpNetwork:
-        """Return the network of the jumps seen."""
+        """Return the network of all jumps."""
         rows = np.column_stack([self.start, self.end, self.shift]).reshape(-1, 5)
         unique, counts = np.unique(rows, axis=0, return_counts=True)
         return JumpNetwork(
@@ -325,9 +324,9 @@ class SiteOccupation:
         )
 
     def jump_diffusivity(self, *, dimensions: int = 3) -> Estimate:
-        """D_J = Σ|v|²/(2 d N t) in Å²/ps over all jumps: the tracer diffusivity if each jump forgot the one before.
+        """Return D_J = Σ|v|²/(2 d N t) in Å²/ps over all jumps: the tracer diffusivity of uncorrelated jumps.
 
-        The error is that of a Poisson number of jumps of their lengths.
+        The error is that of a Poisson number of jumps of these lengths.
         """
         squares = np.square(self.vectors_A).sum(axis=1)
         scale = 2.0 * dimensions * self.n_ions * self.duration_ps
@@ -337,27 +336,27 @@ class SiteOccupation:
         return count_like_estimate(value, error**2, bound_per_hop=None if self.n_jumps else usual / scale)
 
     def flags(self) -> list[str]:
-        """Sentences on what may be wrong with the assignment."""
-        found = []
+        """Return sentences on possible faults of the assignment."""
+        flags = []
         inside = self.frames_on - self.frames_between
-        seen = inside > max(_FEWEST_FRAMES, 0.01 * self.n_frames * self.n_ions / len(self.sites))
-        ratio = self.sites.nearest_distances_A[seen] / np.maximum(self.amplitudes_A[seen], 1e-9)
+        visited = inside > max(_FEWEST_FRAMES, 0.01 * self.n_frames * self.n_ions / len(self.sites))
+        ratio = self.sites.nearest_distances_A[visited] / np.maximum(self.amplitudes_A[visited], 1e-9)
         if len(ratio) and float(ratio.min()) < BLURRED:
-            worst = np.flatnonzero(seen)[int(np.argmin(ratio))]
-            found.append(
+            worst = np.flatnonzero(visited)[int(np.argmin(ratio))]
+            flags.append(
                 f"Sites are blurred: site {worst} ({self.sites.labels[worst]}) has its next site "
                 f"{float(ratio.min()):.1f} amplitudes of vibration away; below {BLURRED:g}, vibration passes for jumps."
             )
         off = np.linalg.norm(self.offsets_A, axis=1)
-        if seen.any() and float(off[seen].max()) > 0.25 * float(self.sites.nearest_distances_A.min()):
-            worst = int(np.argmax(np.where(seen, off, 0.0)))
-            found.append(
+        if visited.any() and float(off[visited].max()) > 0.25 * float(self.sites.nearest_distances_A.min()):
+            worst = int(np.argmax(np.where(visited, off, 0.0)))
+            flags.append(
                 f"Ions are on average {off[worst]:.1f} Å from site {worst} ({self.sites.labels[worst]}): "
                 "a site may be missing, or the framework may have moved."
             )
         if self.n_jumps < 10:
-            found.append(f"Only {self.n_jumps} jumps were seen: rates have wide intervals.")
-        return found
+            flags.append(f"Only {self.n_jumps} jumps were seen: rates have wide intervals.")
+        return flags
 
 
 def follow_sites(

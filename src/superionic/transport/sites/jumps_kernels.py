@@ -28,7 +28,7 @@ def nearest_site(
 ) -> int:
     """Return the row of ``candidate`` nearest to (x, y, z), and the cell of the point in ``floors``.
 
-    first : (n_voxels + 1,) rows of each voxel; candidate : (n,) sites; place : (n, 3) Cartesian, seen from the home
+    first : (n_voxels + 1,) rows of each voxel; candidate : (n,) sites; place : (n, 3) Cartesian, relative to the home
     cell. ``place`` of a voxel's rows holds every site that is the nearest one somewhere in the voxel.
     """
     fa = x * inverse[0, 0] + y * inverse[1, 0] + z * inverse[2, 0]
@@ -89,8 +89,8 @@ def follow(  # noqa: PLR0912, PLR0915 -- one state machine, run for each ion and
     State of each ion: site, image (cell of the site), home (its place), left (frame at which the ion left the site's
     Voronoi cell, -1 inside), settled. time_on, time_out : (n_sites,) frames on the site, and out of its Voronoi cell.
     moments : (n_sites, 4) Σx, Σy, Σz, Σr² from the site over the frames inside. jumps : (m, 8) rows (frame of leaving,
-    frame of arrival, ion, from, to, cell of the end seen from the start). progress[0] receives the frame to go on with.
-    Returns the number of jumps written.
+    frame of arrival, ion, from, to, cell of the end relative to the start). progress[0] receives the frame to continue
+    from. Returns the number of jumps written.
     """
     n_jumps = 0
     n_frames = len(positions)
@@ -154,7 +154,7 @@ def follow(  # noqa: PLR0912, PLR0915 -- one state machine, run for each ion and
                             jump[7] = cc - image[ion, 2]
                             n_jumps += 1
                         else:
-                            stayed = now + 1  # where it began was a guess
+                            stayed = now + 1  # its initial site was a guess
                         time_on[s] -= stayed
                         time_on[n] += stayed
                         site[ion] = n

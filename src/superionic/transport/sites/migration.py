@@ -1,4 +1,4 @@
-"""Where ions go, in one call: density, sites, jumps, percolation, profiles, and how far from Gaussian it all is."""
+"""Analyse ion migration in one call: density, sites, jumps, percolation, profiles and non-Gaussianity."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _MOST_SITES_PER_ION = 30.0
 
 @dataclass(frozen=True)
 class PathProfile:
-    """The free energy along the path of one kind of jump, of its most frequent pair of sites."""
+    """Free energy along the path of one kind of jump, between its most frequent pair of sites."""
 
     kind: str
     profile: FreeEnergyProfile
@@ -54,23 +54,23 @@ class PathProfile:
 
 @dataclass(frozen=True, eq=False)
 class Migration:
-    """All that one run says about where its ions go.
+    """Ion migration in one run.
 
     Attributes
     ----------
     density, percolation
-        Where they were, and at which barrier the density spans the crystal; None without a temperature.
+        Density of the ions, and the barriers at which it spans the crystal; the latter None without a temperature.
     occupation, network
-        On which sites, and their jumps.
+        Site occupation with its jumps, and the network of jumps.
     concerted
-        Jumps that have a partner nearby in time and space; None where there are few.
+        Jumps with a partner nearby in time and space; None with too few jumps.
     clusters, alone, together
-        What the jumps connect: all of them, each kind alone, and the kinds together by rising effective barrier,
-        k_B T ln(10 ps⁻¹/rate). Empty without a temperature.
+        Networks of all jumps, of each kind alone, and of the kinds together by rising effective barrier,
+        k_B T ln(10 ps⁻¹/rate). The latter two are empty without a temperature.
     profiles
-        Of the most frequent kinds of jumps; empty without a temperature.
+        Free-energy profiles of the most frequent kinds of jumps; empty without a temperature.
     non_gaussian, van_hove
-        Of the displacements.
+        Non-Gaussian parameter and van Hove functions of the displacements.
     flags
         Sentences for the reader.
     """
@@ -101,41 +101,42 @@ def analyse_migration(
     grid_spacing_A: float = 0.25,
     commit: float = COMMIT,
 ) -> Migration:
-    """Analyse where the ions of one run go, in two passes over its blocks and constant memory.
+    """Analyse ion migration in one run, in two passes over its blocks and constant memory.
 
     Parameters
     ----------
     blocks
-        Gives the blocks of the run from the beginning, each time it is called.
+        Function that returns the blocks of the run from the start, at each call.
     columns
         Indices of the mobile ions.
     n_frames
-        Frames in all blocks, from which lags are chosen.
+        Number of frames in all blocks, which sets the lags.
     temperature_K
-        Of the run; None leaves out what is in eV: barriers, profiles.
+        Temperature of the run; None leaves out barriers and profiles.
     sites
-        Known sites; places where the density shows more are added as interstitials. All from the density if omitted.
+        Known sites, to which further maxima of the density are added as interstitials; if omitted, all are from the
+        density.
     operations
-        Rotations and translations of the average crystal in this cell, which give equivalent sites one label.
+        Rotations and translations of the average crystal in this cell, by which equivalent sites share a label.
     commit
-        How far towards the next site is there (:class:`~superionic.transport.sites.jumps.SiteTracker`).
+        Fraction of the way to the next site that completes a jump
+        (:class:`~superionic.transport.sites.jumps.SiteTracker`).
 
     Raises
     ------
     AnalysisError
-        For fewer than eight frames, wrong shapes, or a density without places that are sites: too few visits, or
-        ions that are as likely to be anywhere.
+        For fewer than eight frames, wrong shapes, or a density without sites: too few visits, or ions spread evenly.
     """
     if n_frames < 8:
         raise AnalysisError(f"{n_frames} frames are too few to see where ions go.", fix="Analyse a longer run.")
     density = _density(blocks, columns, grid_spacing_A)
-    chosen = _chosen(density, sites, operations)
+    all_sites = _all_sites(density, sites, operations)
     lags = log_lags(max(1, n_frames // 4))
-    some = lags[:: max(1, len(lags) // _VAN_HOVE_LAGS)]
+    van_hove_lags = lags[:: max(1, len(lags) // _VAN_HOVE_LAGS)]
     cell = np.asarray(density.cell_A)
-    tracker = SiteTracker(chosen, columns, commit=commit)
+    tracker = SiteTracker(all_sites, columns, commit=commit)
     gaussian = NonGaussianCounter(lags, stride=max(1, n_frames // _ORIGINS), columns=columns)
-    pairs = VanHoveCounter(cell, some, stride=max(1, n_frames // _PAIR_ORIGINS), columns=columns)
+    pairs = VanHoveCounter(cell, van_hove_lags, stride=max(1, n_frames // _PAIR_ORIGINS), columns=columns)
     for positions, cells, drift in blocks():
         tracker.add(positions, cells, drift)
         gaussian.add(positions, drift)
@@ -154,7 +155,7 @@ def analyse_migration(
         occupation=occupation,
         network=network,
         concerted=concerted,
-        clusters=tuple(network_clusters(len(chosen), network.rows)),
+        clusters=tuple(network_clusters(len(all_sites), network.rows)),
         alone=alone,
         together=together,
         profiles=profiles,
@@ -176,30 +177,30 @@ def _density(blocks: Callable[[], Iterable[Block]], columns: NDArray[np.int64], 
     return counter.result()
 
 
-def _chosen(density: Density, known: SiteSet | None, operations: tuple[IntArray, FloatArray] | None) -> SiteSet:
-    """Return the known sites and what the density shows besides, or all that it shows."""
+def _all_sites(density: Density, known: SiteSet | None, operations: tuple[IntArray, FloatArray] | None) -> SiteSet:
+    """Return the known sites with further maxima of the density, or all maxima without known sites."""
     basins = density_basins(density)
-    found, occupancies = basins.sites, basins.occupancies
+    maxima, occupancies = basins.sites, basins.occupancies
     if known is not None:
-        beside = known.apart(found)
-        if len(beside) == 0:
+        interstitial = known.apart(maxima)
+        if len(interstitial) == 0:
             return known
-        # numbered anew: the first interstitial is i1, however many maxima lie on known sites
-        labels = tuple(f"i{k + 1}" for k in range(len(beside)))
-        found, occupancies = SiteSet(found.fractional[beside], labels, found.cell_A), occupancies[beside]
-    if len(found) > _MOST_SITES_PER_ION * density.n_ions:
+        # renumbered: the first interstitial is i1, however many maxima lie on known sites
+        labels = tuple(f"i{k + 1}" for k in range(len(interstitial)))
+        maxima, occupancies = SiteSet(maxima.fractional[interstitial], labels, maxima.cell_A), occupancies[interstitial]
+    if len(maxima) > _MOST_SITES_PER_ION * density.n_ions:
         raise AnalysisError(
-            f"The density has {len(found)} maxima for {density.n_ions} ions: they do not stay on sites, or the run is "
+            f"The density has {len(maxima)} maxima for {density.n_ions} ions: they do not stay on sites, or the run is "
             "too short to tell.",
             fix="Analyse a longer run, or a solid.",
         )
     if operations is not None:
-        found, _ = merge_by_symmetry(found, occupancies, *operations)
-    return found if known is None else known.joined(found)
+        maxima, _ = merge_by_symmetry(maxima, occupancies, *operations)
+    return maxima if known is None else known.joined(maxima)
 
 
 def _spans(network: JumpNetwork, temperature_K: float) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """Find what each kind of jumps connects; its barrier is the effective one of its rate."""
+    """Find the networks of each kind of jump, with the effective barrier of its rate."""
     if len(network.rows) == 0:
         return (), ()
     barriers = BOLTZMANN_EV_PER_K * temperature_K * np.log(ATTEMPTS_PER_PS / network.rates_per_ps)
@@ -216,10 +217,10 @@ def _profiles(network: JumpNetwork, density: Density, temperature_K: float) -> I
     total: dict[str, int] = {}
     for name, count in zip(names, network.counts, strict=True):
         total[name] = total.get(name, 0) + int(count)
-    for wanted in sorted(total, key=lambda name: (-total[name], name))[:_MOST_PROFILES]:
-        row = network.rows[next(int(k) for k in order if names[k] == wanted)]
+    for kind in sorted(total, key=lambda name: (-total[name], name))[:_MOST_PROFILES]:
+        row = network.rows[next(int(k) for k in order if names[k] == kind)]
         try:
             start, end = x[row[0]], x[row[1]] + row[2:]
-            yield PathProfile(wanted, free_energy_profile(density, start, end, temperature_K, longest=_LONGEST_PATH))
+            yield PathProfile(kind, free_energy_profile(density, start, end, temperature_K, longest=_LONGEST_PATH))
         except AnalysisError:
-            continue  # ions jumped so seldom that the way between has empty voxels
+            continue  # jumps so rare that the path has empty voxels

@@ -1,4 +1,4 @@
-"""Where the ions of a run go, as results: sites, kinds of jumps, what they connect, without grids and single jumps."""
+"""Summary of ion migration as results: sites, kinds of jumps and their networks, without grids and single jumps."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Site:
     label
         Its kind.
     fractional
-        Place in the mean cell; may lie outside it.
+        Position in the mean cell; may lie outside it.
     occupancy
         Mean number of ions on it.
     amplitude_A
-        Root mean square displacement of these along one axis.
+        Root mean square displacement of these ions along one axis.
     """
 
     label: str
@@ -57,13 +57,13 @@ class SiteKind:
     label, n_sites
         Name, such as ``"Li1 (6h)"`` or ``"i1"``, and how many sites have it.
     occupancy
-        Mean number of ions on one.
+        Mean number of ions on one site.
     refined_occupancy
         The same in the crystal as refined; None for interstitials and sites of the density.
     residence
-        How long ions stay on average, as an exponential law.
+        Mean residence time, assuming exponential stays.
     stays
-        How long they stay, as it is; None where no stay was seen from its beginning to its end.
+        Distribution of the stays; None if no stay began and ended in the run.
     """
 
     label: str
@@ -76,20 +76,20 @@ class SiteKind:
 
 @dataclass(frozen=True)
 class CrystalFit:
-    """How the sites of a crystal were laid under a run.
+    """Match of a crystal's sites to a run.
 
     Attributes
     ----------
     name
-        Of the crystal.
+        Name of the crystal.
     supercell
         Vectors of the run's cell in those of the crystal, as rows.
     strain
         Largest relative change of a length from the crystal to the run, with its sign.
     framework_misfit_A
-        Root mean square distance of the framework's mean places from their sites; None without a framework.
+        Root mean square distance of the framework's mean positions from their sites; None without a framework.
     rival_misfit_A
-        The same of another way to lay the crystal that gives sites other labels and fits about as well; None without.
+        The same for an alternative match that labels sites differently and fits about as well; None without one.
     """
 
     name: str
@@ -101,7 +101,7 @@ class CrystalFit:
 
 @dataclass(frozen=True, eq=False)
 class MigrationSummary:
-    """Where the ions of one run go.
+    """Ion migration in one run.
 
     Attributes
     ----------
@@ -110,33 +110,33 @@ class MigrationSummary:
     sites, site_kinds
         All sites, and their kinds.
     edges
-        (n, 6) jumps seen between pairs of sites: from, to (places in `sites`), cell of the end seen from the start
-        (three integers), and how many; 2000 at most.
+        (n, 6) jumps between pairs of sites: from, to (indices into `sites`), cell of the end relative to the start
+        (three integers), and their number; at most 2000 rows.
     jump_kinds
         Jumps by labels, direction and length, the most frequent first.
     n_jumps, back_jumps
-        All jumps, and the share that undid the one before; None where none followed another.
+        Number of jumps, and the share that undid the previous one; None if no jump followed another.
     concerted
-        Jumps with a partner nearby in time and space, against what chance gives; None where there are few.
+        Jumps with a partner nearby in time and space, compared with chance; None with too few jumps.
     between
         Share of the ions' time in which they were nearer to another site than to their own.
     clusters
-        What all jumps together connect without end: cages are left out.
+        Infinite networks of all jumps together; cages are left out.
     spans_alone, spans_together
-        What each kind of jumps connects, and the kinds together by rising effective barrier.
+        Networks of each kind of jump, and of the kinds together by rising effective barrier.
     jump_diffusivity_cm2_per_s
-        D_J, as if each jump forgot the one before.
+        D_J, for uncorrelated jumps.
     tracer_factor
-        D*/D_J, without an error of its own, as both come from one run; None where one of them is zero or unknown, or D*
-        is only bounded.
+        D*/D_J, without an error, as both come from one run; None where one of them is zero or unknown, or D* is only an
+        upper bound.
     percolation
-        At which barrier the density spans the crystal; None without a temperature.
+        Barriers at which the density spans the crystal; None without a temperature.
     profiles
         Free energy along the paths of the most frequent kinds of jumps.
     non_gaussian, van_hove
-        Of the displacements.
+        Non-Gaussian parameter and van Hove functions of the displacements.
     crystal
-        The crystal whose sites these are; None for sites of the density.
+        The crystal that the sites belong to; None for sites of the density.
     flags
         Sentences for the reader.
     """
@@ -164,7 +164,7 @@ class MigrationSummary:
 
     @property
     def connected_axes(self) -> tuple[str, ...]:
-        """Those of a, b, c along which the jumps seen go on without end."""
+        """Axes, of a, b, c, along which the network of jumps is infinite."""
         axes = {axis for cluster in self.clusters for axis in cluster.axes}
         return tuple(axis for axis in AXES if axis in axes)
 
@@ -178,18 +178,18 @@ class MigrationSummary:
         refined_occupancies: Mapping[str, float] | None = None,
         flags: Sequence[str] = (),
     ) -> MigrationSummary:
-        """Sum up what was analysed.
+        """Summarise an analysis.
 
         Parameters
         ----------
         migration
-            Everything.
+            Full analysis.
         tracer_cm2_per_s
             D* of the run.
         crystal, refined_occupancies
-            Which crystal the sites are of, and the ions on one site of each label there.
+            Crystal that the sites belong to, and its occupancy of one site of each label.
         flags
-            Sentences to set before those of the analysis.
+            Sentences to put before those of the analysis.
         """
         occupation, network = migration.occupation, migration.network
         jump = occupation.jump_diffusivity().scaled(A2_PER_PS_TO_CM2_PER_S)

@@ -1,4 +1,4 @@
-"""Free energy along the paths between sites, from the density of the ions."""
+"""Free energy along paths between sites, from the density of the ions."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class FreeEnergyProfile:
-    """−k_B T ln P along the path of least free energy between two places.
+    """−k_B T ln P along the path of least free energy between two positions.
 
     Attributes
     ----------
     fractional
-        (n, 3) points of the path, from the first place to the second, unwrapped.
+        (n, 3) points of the path, from the first position to the second, unwrapped.
     distance_A
-        (n,) length of the path up to each.
+        (n,) length of the path up to each point.
     free_energy_eV, error_eV
-        (n,) free energy from the lowest of the path, and its standard error from parts of the run (NaN if the run is
-        too short to cut into parts).
+        (n,) free energy relative to the lowest point of the path, and its standard error from parts of the run (NaN if
+        the run is too short to divide).
     temperature_K
         Temperature of the run.
     """
@@ -49,13 +49,13 @@ class FreeEnergyProfile:
 
     @property
     def barrier_eV(self) -> float:
-        """From the lowest point before the saddle to the saddle."""
+        """Free energy of the saddle above the lowest point before it."""
         top = self.saddle
         return float(self.free_energy_eV[top] - self.free_energy_eV[: top + 1].min())
 
     @property
     def is_seen(self) -> bool:
-        """Whether ions were seen all along the path."""
+        """Whether ions visited every point of the path."""
         return bool(np.isfinite(self.free_energy_eV).all())
 
 
@@ -69,38 +69,40 @@ def free_energy_profile(
     margin_A: float = 2.5,
     longest: float = math.inf,
 ) -> FreeEnergyProfile:
-    """Find the path between two places with the lowest saddle, and the free energy along it.
+    """Find the path between two positions with the lowest saddle, and the free energy along it.
 
-    Among all paths whose lowest density is the largest possible (the minimax path), the one of largest flux is taken:
-    the least ∫ ds/P (Huo and Straub, J. Chem. Phys. 107, 5000 (1997)).
+    Among all paths whose lowest density is the largest possible (the minimax path), the one of largest flux is
+    chosen: the least ∫ ds/P (Huo and Straub, J. Chem. Phys. 107, 5000 (1997)).
 
     Parameters
     ----------
     density
-        Of the mobile ions.
+        Density of the mobile ions.
     start, end
         Fractional coordinates, unwrapped: the end may be an image of the start in another cell. The path begins and
         ends at the densest voxel within 0.7 Å.
     temperature_K
         Temperature of the run.
     smoothing_A
-        Width of the Gaussian that smooths the noise; its blur is taken out again to first order
+        Width of the Gaussian that smooths the noise; its blur is removed to first order
         (:meth:`~superionic.transport.density.grid.Density.sharpened`).
     margin_A
         How far the path may go outside the box around both ends.
     longest
-        The two distances of a place on the path from the ends may add up to this many times the distance of the ends
-        (and to 2 Å more than it in any case). With 1.6 a path between two sites does not lead over a third.
+        Largest sum of the distances of a point on the path from both ends, in units of the distance between the ends
+        (2 Å more than that distance is always allowed). With 1.6, a path between two sites does not cross a third.
 
     Raises
     ------
     AnalysisError
-        If no path with ions on it leads from one place to the other.
+        If no path visited by ions connects the two positions.
     """
     from superionic.transport.sites.pathways_kernels import largest_flux_path, widest_level
 
     if not longest > 1.0:
-        raise AnalysisError(f"A path may be longer than the straight line only, not {longest!r} times as long.")
+        raise AnalysisError(
+            f"`longest` is the length of a path over the straight distance, and must exceed 1; it is {longest!r}."
+        )
     if temperature_K <= 0.0:
         raise AnalysisError(f"The temperature must be positive, not {temperature_K!r} K.")
     kt = BOLTZMANN_EV_PER_K * temperature_K
@@ -124,8 +126,8 @@ def free_energy_profile(
     lengths = np.linalg.norm(steps, axis=1).reshape(3, 3, 3)
     if level <= 0.0 or not largest_flux_path(box, size64, lengths, first, last, level, before):
         raise AnalysisError(
-            "No ion was seen on the way between the two places.",
-            fix="Analyse a longer or hotter run, or a larger smoothing.",
+            "No ion was observed on the way between the two positions.",
+            fix="Analyse a longer or hotter run, or use a larger smoothing.",
         )
     walk = [last]
     while walk[-1] != first:
@@ -142,7 +144,7 @@ def free_energy_profile(
 def _on_the_way(
     low: IntArray, size: IntArray, places: Sequence[IntArray], shape: IntArray, cell: FloatArray, longest: float
 ) -> NDArray[np.bool_]:
-    """Tell which voxels of a box lie within the ellipsoid around both ends of a path."""
+    """Return which voxels of a box lie within the ellipsoid around both ends of a path."""
     if not math.isfinite(longest):
         return np.ones(tuple(size), dtype=bool)
     ends = [(place + 0.5) / shape @ cell for place in places]
@@ -168,7 +170,7 @@ def _densest(grid: FloatArray, place: FloatArray, cell: FloatArray, *, within_A:
 def _errors(
     density: Density, where: tuple[IntArray, ...], smoothing_A: float, kt: float, values: FloatArray
 ) -> tuple[FloatArray, float]:
-    """Find the standard errors of F along a fixed path, from the jackknife over parts of the run."""
+    """Return the standard errors of F along a fixed path, by a jackknife over parts of the run."""
     parts = density.jackknife()
     if not parts:
         return np.full(len(values), np.nan), math.nan

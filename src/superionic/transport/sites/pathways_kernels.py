@@ -15,7 +15,7 @@ IntArray = npt.NDArray[np.int64]
 
 @compiled
 def widest_level(values: FloatArray, shape: IntArray, start: int, end: int) -> float:
-    """Largest lowest value on any path from ``start`` to ``end`` through a box of 26-connected points; 0 without."""
+    """Return the largest minimum on any path from ``start`` to ``end`` through 26-connected points; 0 without."""
     nb, nc = shape[1], shape[2]
     best = np.zeros(len(values))
     best[start] = values[start]

@@ -1,7 +1,7 @@
-"""Which networks span the crystal: of the density grid above a level, and of jumps between sites.
+"""Networks that span the crystal: of the density grid above a level, and of jumps between sites.
 
-A cluster *winds* along an axis if a walk within it comes back to where it began in another periodic image, displaced
-along that axis: then it goes on without end. This is exact for any cell, and unlike "touches both faces" it is not
+A cluster *winds* along an axis if a walk within it returns to its starting point in another periodic image, displaced
+along that axis: then it is infinite. This is exact for any cell, and unlike "touches both faces" it is not
 fooled by a path that enters through one face and leaves through another (Newman and Ziff, Phys. Rev. E 64, 016706
 (2001), on wrapping). A channel along [110] winds along a and b, in one dimension.
 """
@@ -26,7 +26,7 @@ AXES = ("a", "b", "c")
 
 @dataclass(frozen=True)
 class MergeTree:
-    """The clusters of a periodic grid while the level falls: what :func:`merge_tree` found.
+    """The clusters of a periodic grid as the level falls, from :func:`merge_tree`.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class MergeTree:
 
 
 def merge_tree(grid: FloatArray) -> MergeTree:
-    """Follow the clusters of a periodic grid (a, b, c) while the level falls; voxels touch in 26 directions.
+    """Follow the clusters of a periodic grid (a, b, c) as the level falls; voxels touch in 26 directions.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def merge_tree(grid: FloatArray) -> MergeTree:
 
 @dataclass(frozen=True)
 class DensityPercolation:
-    """The levels at which the density spans the crystal, and what they cost.
+    """The levels at which the density spans the crystal, and their free-energy barriers.
 
     Attributes
     ----------
@@ -106,19 +106,19 @@ def density_percolation(
     Parameters
     ----------
     density
-        Of the mobile ions.
+        Density of the mobile ions.
     temperature_K
         Temperature of the run.
     smoothing_A
-        Width of the Gaussian that smooths the noise; its blur is taken out again to first order.
+        Width of the Gaussian that smooths the noise; its blur is removed to first order.
     with_errors
-        Find the errors by leaving out one eighth of the run each, at nine times the cost.
+        Whether to estimate errors by a jackknife over eighths of the run, at nine times the cost.
 
     Notes
     -----
-    The barrier counts from the densest point to the lowest point of the best path, so it holds the difference in free
-    energy between kinds of sites as well; it is that of the one-ion density, with the other ions where they happen to
-    be. Noise lets a path look better than it is: of many paths the luckiest is taken. Compare the errors.
+    The barrier is measured from the densest point to the lowest point of the best path, so it includes the difference
+    in free energy between kinds of sites; it belongs to the one-ion density, averaged over the other ions. Noise makes
+    the best path look better than it is, as the best of many is chosen. Compare the errors.
     """
     if temperature_K <= 0.0:
         raise AnalysisError(f"The temperature must be positive, not {temperature_K!r} K.")
@@ -127,11 +127,11 @@ def density_percolation(
         tree = merge_tree(grid)
         top = float(np.max(grid))
         with np.errstate(divide="ignore"):
-            found = [
+            energies = [
                 BOLTZMANN_EV_PER_K * temperature_K * np.log(top / levels)
                 for levels in (tree.axis_levels, tree.dimension_levels)
             ]
-        return tree.axis_levels, found[0], found[1]
+        return tree.axis_levels, energies[0], energies[1]
 
     levels, by_axis, by_dimension = barriers(density.sharpened(smoothing_A))
     errors = np.full(3, np.inf)
@@ -159,9 +159,9 @@ class Cluster:
     dimension
         0 for a cage, 1 for a channel, 2 for a layer, 3 for a framework.
     axes
-        The axes along which it winds, of "a", "b", "c".
+        Axes along which it winds, of "a", "b", "c".
     windings
-        ``dimension`` independent integer vectors: the cells by which a walk within the cluster comes back displaced.
+        ``dimension`` independent integer vectors: displacements, in cells, of closed walks within the cluster.
     """
 
     sites: tuple[int, ...]
@@ -176,7 +176,7 @@ def network_clusters(n_sites: int, edges: IntArray) -> list[Cluster]:
     Parameters
     ----------
     edges
-        (n, 5) from, to, and the cell (three integers) of the end seen from the start.
+        (n, 5) from, to, and the cell (three integers) of the end relative to the start.
     """
     from superionic.transport.sites.percolation_kernels import find_root, join_edges
 
@@ -190,7 +190,7 @@ def network_clusters(n_sites: int, edges: IntArray) -> list[Cluster]:
     members: dict[int, list[int]] = {}
     for site in range(n_sites):
         members.setdefault(int(find_root(parent, offset, site)), []).append(site)
-    found = [
+    clusters = [
         Cluster(
             tuple(sites),
             int(rank[root]),
@@ -199,12 +199,12 @@ def network_clusters(n_sites: int, edges: IntArray) -> list[Cluster]:
         )
         for root, sites in members.items()
     ]
-    return sorted(found, key=lambda cluster: (-cluster.dimension, -len(cluster.sites), cluster.sites))
+    return sorted(clusters, key=lambda cluster: (-cluster.dimension, -len(cluster.sites), cluster.sites))
 
 
 @dataclass(frozen=True)
 class Span:
-    """What a set of kinds of jumps connects.
+    """Network of a set of kinds of jumps.
 
     Attributes
     ----------
@@ -213,7 +213,7 @@ class Span:
     barrier_eV
         The highest barrier among them.
     dimension, axes
-        Of all clusters together: the largest dimension, and every axis that some cluster winds along.
+        Largest dimension of its clusters, and every axis along which one of them winds.
     """
 
     kinds: tuple[str, ...]
@@ -247,13 +247,13 @@ def network_spans(
     height = {name: float(np.median(values[names == name])) for name in dict.fromkeys(kinds)}
     ordered = sorted(height, key=lambda name: (height[name], name))
 
-    def span(chosen: Sequence[str]) -> Span:
-        used = np.isin(names.astype(str), list(chosen))
+    def span(span_kinds: Sequence[str]) -> Span:
+        used = np.isin(names.astype(str), list(span_kinds))
         clusters = network_clusters(n_sites, edges[used])
         axes = {axis for cluster in clusters for axis in cluster.axes}
         return Span(
-            tuple(chosen),
-            max(height[name] for name in chosen),
+            tuple(span_kinds),
+            max(height[name] for name in span_kinds),
             max(cluster.dimension for cluster in clusters),
             tuple(axis for axis in AXES if axis in axes),
         )

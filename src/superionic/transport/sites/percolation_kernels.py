@@ -1,4 +1,4 @@
-"""Union–find on periodic grids and graphs: clusters that know how far they wind around the cell."""
+"""Union–find on periodic grids and graphs, with the winding of clusters around the cell."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def join(
     ux, uy, uz = offset[u, 0], offset[u, 1], offset[u, 2]
     rv = find_root(parent, offset, v)
     vx, vy, vz = offset[v, 0], offset[v, 1], offset[v, 2]
-    # v is to lie in the cell of u plus the shift: dx is the cell in which v's root then lies, seen from u's root
+    # v lies in the cell of u plus the shift: dx is the cell of v's root relative to u's root
     dx, dy, dz = ux + sx - vx, uy + sy - vy, uz + sz - vz
     if ru == rv:
         rank[ru] = extend_basis(basis[ru], rank[ru], dx, dy, dz)
@@ -101,15 +101,15 @@ def flood(  # noqa: PLR0912, PLR0915 -- one loop over neighbours; calls would co
 ) -> int:
     """Raise voxels in falling order of ``values`` and watch clusters appear, merge and wind around the cell.
 
-    values : flat grid; order : voxels by falling value, those to be left out left out. axis_at : (3,) and rank_at :
+    values : flat grid; order : voxels to include, by falling value. axis_at : (3,) and rank_at :
     (3,) receive the voxel at which a cluster first winds along a, b, c, and in 1, 2, 3 dimensions; -1 without.
     merges : (n, 10) rows, one for each peak that ends: the peak, voxels u of its cluster and w of the other cluster,
-    both beside the saddle, the saddle, and the cells of u and of w seen from the saddle. Returns their number.
+    both beside the saddle, the saddle, and the cells of u and of w relative to the saddle. Returns their number.
     """
     na, nb, nc = shape[0], shape[1], shape[2]
     n = na * nb * nc
-    # Each peak is a node. A voxel has a node and its own cell as seen from that peak, so that what is joined, followed
-    # and searched are the few thousand peaks, which fit into the cache.
+    # Each peak is a node. A voxel has a node and its cell relative to that peak, so that only the few thousand peaks
+    # are joined and searched, which fit into the cache.
     node_of = np.full(n, -1, dtype=np.int32)
     cell = np.zeros((n, 3), dtype=np.int32)
     room, n_nodes = 1024, 0
@@ -198,7 +198,7 @@ def flood(  # noqa: PLR0912, PLR0915 -- one loop over neighbours; calls would co
 
 @compiled
 def climb(values: FloatArray, order: IntArray, shape: IntArray, label: IntArray, cell: IntArray) -> None:
-    """Give each voxel of ``order`` the peak that steepest ascent leads to, and its own cell seen from that peak's.
+    """Assign each voxel of ``order`` the peak of its steepest ascent, and its cell relative to that peak's.
 
     label : (n,), -1 where a voxel is left out; cell : (n, 3).
     """
@@ -216,7 +216,7 @@ def climb(values: FloatArray, order: IntArray, shape: IntArray, label: IntArray,
                     sb = -1 if jb < 0 else (1 if jb >= nb else 0)
                     sc = -1 if jc < 0 else (1 if jc >= nc else 0)
                     other = ((ja - sa * na) * nb + jb - sb * nb) * nc + jc - sc * nc
-                    # only voxels that have their label, so those earlier in the order, are higher
+                    # only voxels with a label, which are earlier in the order, are higher
                     if other != voxel and label[other] >= 0 and (best == voxel or values[other] > values[best]):
                         best, ba, bb, bc = other, sa, sb, sc
         if best == voxel:
@@ -232,7 +232,7 @@ def climb(values: FloatArray, order: IntArray, shape: IntArray, label: IntArray,
 def join_edges(
     edges: IntArray, parent: IntArray, offset: IntArray, size: IntArray, basis: IntArray, rank: IntArray, axes: IntArray
 ) -> None:
-    """Join the nodes of a graph along ``edges`` (n, 5): from, to, and the cell of the end seen from the start."""
+    """Join the nodes of a graph along ``edges`` (n, 5): from, to, and the cell of the end relative to the start."""
     for k in range(len(edges)):
         join(
             parent, offset, size, basis, rank, axes,

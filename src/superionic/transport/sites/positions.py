@@ -1,4 +1,4 @@
-"""Sites of the mobile ions: those of the known crystal, and those that the density shows."""
+"""Sites of the mobile ions, from a known crystal or from maxima of the density."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SiteSet:
     fractional
         (n, 3) fractional coordinates; they may lie outside the cell.
     labels
-        What kind each site is: a Wyckoff label of the crystal ("4h"), or "i1", "i2", … for interstitials.
+        Kind of each site: a Wyckoff label of the crystal ("4h"), or "i1", "i2", … for interstitials.
     cell_A
         (3, 3) cell, rows are vectors.
 
@@ -67,7 +67,7 @@ class SiteSet:
 
     @property
     def nearest_distances_A(self) -> FloatArray:
-        """(n,) distance of each site to the next site, images of itself included."""
+        """(n,) distance of each site to the nearest site, including its own images."""
         points, _, _ = images_around(self.fractional, self.cell_A)
         from scipy.spatial import cKDTree
 
@@ -81,7 +81,7 @@ class SiteSet:
         return {name: np.flatnonzero(names == name) for name in dict.fromkeys(self.labels)}
 
     def shifted(self, shift_A: FloatArray) -> SiteSet:
-        """Move all sites together: by the displacement of the mean framework from the framework of the crystal."""
+        """Return all sites moved by the displacement of the mean framework from that of the crystal."""
         return SiteSet(self.fractional + np.asarray(shift_A) @ np.linalg.inv(self.cell_A), self.labels, self.cell_A)
 
     def apart(self, other: SiteSet, *, closest_A: float = 1.0) -> IntArray:
@@ -94,7 +94,7 @@ class SiteSet:
         return np.flatnonzero(distances >= closest_A)
 
     def joined(self, other: SiteSet, *, closest_A: float = 1.0) -> SiteSet:
-        """Add the sites of ``other`` that lie at least ``closest_A`` from all of these."""
+        """Return these sites and those of ``other`` that lie at least ``closest_A`` from all of these."""
         far = self.apart(other, closest_A=closest_A)
         return SiteSet(
             np.concatenate([self.fractional, other.fractional[far]]),
@@ -109,7 +109,7 @@ def images_around(fractional: FloatArray, cell_A: FloatArray) -> tuple[FloatArra
     Returns
     -------
     points, sites, cells
-        (m, 3) Cartesian positions in Å; (m,) the site of each; (m, 3) its cell: position = (x + cell) @ cell_A.
+        (m, 3) Cartesian positions in Å; (m,) the site of each; (m, 3) its cell, so that position = (x + cell) @ cell_A.
     """
     # no point is farther from an image of a site than half the sum of the edges; the next image is one edge away
     lengths = np.linalg.norm(cell_A, axis=1)
@@ -131,7 +131,7 @@ def sites_in_supercell(
 ) -> SiteSet:
     """Repeat the sites of a parent cell in the supercell whose vectors are ``matrix`` @ ``parent_cell_A``.
 
-    The supercell keeps the parent's origin; copies of one site stand together.
+    The supercell keeps the parent's origin; copies of one site are consecutive.
     """
     matrix = np.asarray(matrix, dtype=np.int64)
     multiplicity = abs(round(float(np.linalg.det(matrix))))
@@ -153,20 +153,21 @@ def operations_in_supercell(
 ) -> tuple[IntArray, FloatArray]:
     """Express operations x → R x + t of a parent in the supercell ``matrix``, the parent's translations included.
 
-    Those that do not keep the lattice of the supercell are left out. Returns rotations (n, 3, 3), translations (n, 3).
+    Operations that are no symmetry of the supercell's lattice are left out. Returns rotations (n, 3, 3), translations
+    (n, 3).
     """
     matrix = np.asarray(matrix, dtype=np.int64)
     inverse = np.linalg.inv(matrix)
     cosets = sites_in_supercell(np.zeros((1, 3)), ["o"], matrix, np.eye(3)).fractional
-    kept: list[tuple[IntArray, FloatArray]] = []
+    operations: list[tuple[IntArray, FloatArray]] = []
     for rotation, translation in zip(np.asarray(rotations), np.asarray(translations), strict=True):
         # rows are vectors here: x_parent = x_super @ matrix
-        turned = matrix @ rotation.T @ inverse
-        whole = np.rint(turned)
-        if np.abs(turned - whole).max() < 1e-6:
+        transformed = matrix @ rotation.T @ inverse
+        whole = np.rint(transformed)
+        if np.abs(transformed - whole).max() < 1e-6:
             moved = translation @ inverse + cosets
-            kept += [(whole.T.astype(np.int64), t - np.floor(t)) for t in moved]
-    return np.array([r for r, _ in kept]), np.array([t for _, t in kept])
+            operations += [(whole.T.astype(np.int64), t - np.floor(t)) for t in moved]
+    return np.array([r for r, _ in operations]), np.array([t for _, t in operations])
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +185,7 @@ class Basins:
     labels
         (a, b, c) basin of each voxel, −1 where the density is zero.
     edges
-        (m, 5) pairs of basins that touch, and the cell of the second seen from the first.
+        (m, 5) pairs of adjacent basins, and the cell of the second relative to the first.
     saddles_per_A3
         (m,) highest density on the boundary of each pair.
     spreads_A2
@@ -212,8 +213,8 @@ def density_basins(
 
     A maximum counts if it rises above the highest saddle to a higher maximum by ``persistence`` in ln P (in k_BT) and
     by ``sigmas`` times the noise of both; if not, its basin joins the one across that saddle (topological persistence,
-    Edelsbrunner, Letscher and Zomorodian, Discrete Comput. Geom. 28, 511 (2002)). Basins that hold on average fewer
-    than ``fewest_ions`` ions are no sites, and are left out.
+    Edelsbrunner, Letscher and Zomorodian, Discrete Comput. Geom. 28, 511 (2002)). Basins with fewer than
+    ``fewest_ions`` ions on average are left out.
 
     Raises
     ------
@@ -223,7 +224,7 @@ def density_basins(
     from superionic.transport.sites.percolation_kernels import climb
 
     grid = density.smoothed(smoothing_A)
-    # below a tenth of a visit there is nothing but the tails of the Gaussian
+    # below a tenth of a visit there are only tails of the Gaussian
     grid[grid < 0.1 * density.one_visit_per_A3(smoothing_A)] = 0.0
     tree = merge_tree(grid)
     shape = np.array(grid.shape, dtype=np.int64)
@@ -250,7 +251,7 @@ def density_basins(
     centres, spreads, peaks = _centres(number, cell, flat, density.cell_A, grid.shape)
     pairs, saddles = _boundaries(number, cell, flat, grid.shape)
     base = np.floor(centres).astype(np.int64)
-    # cells so far are counted from the cell of the peak; from here on from the site, which is wrapped into the cell
+    # cells so far are relative to that of the peak; from here on to the site, which is wrapped into the cell
     pairs[:, 2:] += base[pairs[:, 1]] - base[pairs[:, 0]]
     sites = SiteSet(centres - base, tuple(f"i{k + 1}" for k in range(len(centres))), density.cell_A)
     occupied = np.asarray(held[order[enough[order]]], dtype=np.float64)
@@ -258,7 +259,7 @@ def density_basins(
 
 
 def _join_basins(label: IntArray, cell: IntArray, links: IntArray) -> tuple[IntArray, IntArray]:
-    """Join basins across ``links``; every basin gets the label of one peak, and cells are counted from that."""
+    """Join basins across ``links``; every basin gets the label of one peak, and cells are relative to it."""
     from superionic.transport.sites.percolation_kernels import find_root, join_edges
 
     peaks = np.unique(label[label >= 0])
@@ -283,7 +284,7 @@ def _join_basins(label: IntArray, cell: IntArray, links: IntArray) -> tuple[IntA
 def _centres(
     number: IntArray, cell: IntArray, flat: FloatArray, cell_A: FloatArray, shape: tuple[int, ...]
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Centre of the denser half (at least half the peak), covariance and peak of each basin."""
+    """Return the centre of the denser half (at least half the peak), covariance and peak of each basin."""
     n = int(number.max()) + 1
     peaks = np.zeros(n)
     inside = np.flatnonzero(number >= 0)
@@ -292,9 +293,9 @@ def _centres(
     which, weights = number[inside], flat[inside]
     dense = weights >= 0.5 * peaks[which]
 
-    def mean(values: FloatArray, chosen: NDArray[np.bool_]) -> FloatArray:
-        total = np.bincount(which[chosen], weights[chosen], n)
-        return np.asarray(np.bincount(which[chosen], weights[chosen] * values[chosen], n) / total)
+    def mean(values: FloatArray, voxels: NDArray[np.bool_]) -> FloatArray:
+        total = np.bincount(which[voxels], weights[voxels], n)
+        return np.asarray(np.bincount(which[voxels], weights[voxels] * values[voxels], n) / total)
 
     centres = np.stack([mean(places[:, k], dense) for k in range(3)], axis=1)
     everything = np.ones(len(which), dtype=bool)
@@ -307,7 +308,7 @@ def _centres(
 def _boundaries(
     number: IntArray, cell: IntArray, flat: FloatArray, shape: tuple[int, ...]
 ) -> tuple[IntArray, FloatArray]:
-    """Find the pairs of basins that touch, with the cell of the second, and the highest density between them."""
+    """Find the pairs of adjacent basins, with the cell of the second, and the highest density between them."""
     index = np.arange(len(flat)).reshape(shape)
     grid = np.stack(np.unravel_index(np.arange(len(flat)), shape), axis=1)
     half = [step for step in itertools.product((-1, 0, 1), repeat=3) if step > (0, 0, 0)]
@@ -315,10 +316,10 @@ def _boundaries(
     for step in half:
         other = np.roll(index, tuple(-s for s in step), axis=(0, 1, 2)).ravel()
         crossed = np.floor_divide(grid + np.array(step), np.array(shape))
-        # the second basin's origin, seen from the first's: both voxels lie where they are, in their own cells
-        seen = crossed + cell[index.ravel()] - cell[other]
-        differ = (number >= 0) & (number[other] >= 0) & ((number != number[other]) | (seen != 0).any(axis=1))
-        rows.append(np.column_stack([number[differ], number[other[differ]], seen[differ]]))
+        # origin of the second basin relative to the first's, from the cells of both voxels
+        relative_cell = crossed + cell[index.ravel()] - cell[other]
+        differ = (number >= 0) & (number[other] >= 0) & ((number != number[other]) | (relative_cell != 0).any(axis=1))
+        rows.append(np.column_stack([number[differ], number[other[differ]], relative_cell[differ]]))
         levels.append(np.minimum(flat[differ], flat[other[differ]]))
     pairs, heights = np.concatenate(rows), np.concatenate(levels)
     # each pair once: from the lower number to the higher; an image of itself in the direction of the first sign
@@ -340,7 +341,7 @@ def merge_by_symmetry(
     tolerance_A: float = 0.8,
     complete: bool = False,
 ) -> tuple[SiteSet, FloatArray]:
-    """Give symmetry-equivalent sites one label and put them where symmetry wants them on average.
+    """Give symmetry-equivalent sites one label, and average their positions over the symmetry.
 
     Parameters
     ----------
@@ -349,14 +350,14 @@ def merge_by_symmetry(
     rotations, translations
         (n_ops, 3, 3) and (n_ops, 3) operations of the average crystal in this cell (:func:`operations_in_supercell`).
     tolerance_A
-        Sites that an operation brings this close to one another are equivalent.
+        Sites that an operation brings within this distance are equivalent.
     complete
-        Add the equivalent places at which no site was found, with the occupancy 0.
+        Whether to add equivalent positions without a site, with the occupancy 0.
 
     Returns
     -------
     sites, occupancies
-        Labels are "i1", "i2", …, by falling mean occupancy of the orbit; each site's place is the mean over all
+        Labels are "i1", "i2", …, by falling mean occupancy of the orbit; each position is the mean over all
         operations of the images of its equivalents.
     """
     x, cell = np.asarray(sites.fractional), np.asarray(sites.cell_A)
@@ -372,10 +373,10 @@ def merge_by_symmetry(
     for rotation, translation in zip(rotations, translations, strict=True):
         moved = x @ np.asarray(rotation).T + translation
         moved -= np.floor(moved)
-        distance, found = nearest.query(moved @ cell)
+        distance, image = nearest.query(moved @ cell)
         near = distance <= tolerance_A
-        to = which[found[near]]
-        np.add.at(total, to, moved[near] - cells[found[near]])
+        to = which[image[near]]
+        np.add.at(total, to, moved[near] - cells[image[near]])
         np.add.at(count, to, 1)
         links[np.flatnonzero(near), to] = True
         if complete:

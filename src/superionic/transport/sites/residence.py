@@ -1,4 +1,4 @@
-"""How long ions stay on a kind of site, as it is: the distribution of stays, those that the run cuts off included."""
+"""Distribution of residence times on a kind of site, including stays that the run cuts off."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _FEWEST_ENDED = 5
 class StayDistribution:
     """Share of stays that last longer than a time.
 
-    Stays whose beginning the run does not show are left out, those whose end it does not show count as long as they
-    are seen (E. L. Kaplan and P. Meier, J. Am. Stat. Assoc. 53, 457 (1958)).
+    Stays that began before the run are left out; those that outlast it are censored at its end (E. L. Kaplan and P.
+    Meier, J. Am. Stat. Assoc. 53, 457 (1958)).
 
     Attributes
     ----------
@@ -29,13 +29,13 @@ class StayDistribution:
     low95, high95
         (n,) 95 % interval of S, of ln(−ln S) by Greenwood's formula.
     median_ps, median95_ps
-        Time that half of the stays last, infinite where S stays above a half; its 95 % interval.
+        Median length of a stay, infinite where S stays above one half, and its 95 % interval.
     shape, shape95
-        Exponent k of a Weibull law S = exp(−(t/τ)^k) by maximum likelihood, and its 95 % interval: 1 where leaving has
-        no memory, below where many stays are cut short (an ion that jumps back at once), above where an ion has to
-        wait. None with fewer than five ends.
+        Exponent k of a Weibull law S = exp(−(t/τ)^k) by maximum likelihood, and its 95 % interval: 1 for a
+        memoryless process, below 1 where many stays are short (ions that jump back at once), above 1 where an ion has
+        to wait. None with fewer than five completed stays.
     n_ended, n_cut
-        Stays whose end was seen, and those cut off.
+        Completed stays, and those cut off.
     """
 
     times_ps: FloatArray
@@ -51,7 +51,7 @@ class StayDistribution:
 
     @classmethod
     def of(cls, lengths_ps: FloatArray, ended: NDArray[np.bool_]) -> StayDistribution | None:
-        """Estimate from stays whose beginnings were seen, and whether their ends were; None where no end was."""
+        """Estimate from stays that began in the run, and whether they were completed; None if none was."""
         if not ended.any():
             return None
         times, deaths = np.unique(lengths_ps[ended], return_counts=True)
@@ -67,12 +67,12 @@ class StayDistribution:
         times = np.concatenate([[0.0], times])
         curves = [np.concatenate([[1.0], each]) for each in (survival, low, high)]
         shape, shape95 = _weibull(lengths_ps, ended)
-        kept = _kept(curves[0])
+        stored = _stored(curves[0])
         return cls(
-            times_ps=np.asarray(times[kept]),
-            survival=np.asarray(curves[0][kept]),
-            low95=np.asarray(curves[1][kept]),
-            high95=np.asarray(curves[2][kept]),
+            times_ps=np.asarray(times[stored]),
+            survival=np.asarray(curves[0][stored]),
+            low95=np.asarray(curves[1][stored]),
+            high95=np.asarray(curves[2][stored]),
             median_ps=_falls_below_half(times, curves[0]),
             median95_ps=(_falls_below_half(times, curves[1]), _falls_below_half(times, curves[2])),
             shape=shape,
@@ -83,7 +83,7 @@ class StayDistribution:
 
 
 def _before(high: FloatArray, survival: FloatArray) -> float:
-    """Return the upper end to keep where the last stay ended and S is zero, which has no error of its own."""
+    """Return the last finite upper end, for the end of the last stay, where S is zero without an error."""
     known = high[(survival > 0.0) & np.isfinite(high)]
     return float(known[-1]) if len(known) else 1.0
 
@@ -93,8 +93,8 @@ def _falls_below_half(times: FloatArray, curve: FloatArray) -> float:
     return float(times[below[0]]) if len(below) else math.inf
 
 
-def _kept(survival: FloatArray) -> NDArray[np.int64]:
-    """Return the points to keep, spread evenly in S and in their number, both ends among them."""
+def _stored(survival: FloatArray) -> NDArray[np.int64]:
+    """Return indices of points to store, spread evenly in S and in number, both ends included."""
     n = len(survival)
     if n <= _MOST_POINTS:
         return np.arange(n)
@@ -105,16 +105,16 @@ def _kept(survival: FloatArray) -> NDArray[np.int64]:
 
 
 def _weibull(lengths_ps: FloatArray, ended: NDArray[np.bool_]) -> tuple[float | None, tuple[float, float] | None]:
-    """Return the likeliest exponent of censored stays, and its interval from the curvature of ln k."""
+    """Return the maximum-likelihood exponent of censored stays, and its interval from the curvature of ln k."""
     from scipy.optimize import brentq
 
     positive = lengths_ps > 0.0
-    x, seen = lengths_ps[positive], ended[positive]
-    n = int(seen.sum())
+    x, completed = lengths_ps[positive], ended[positive]
+    n = int(completed.sum())
     if n < _FEWEST_ENDED or float(np.ptp(np.log(x))) < 1e-9:
         return None, None
     logs = np.log(x / x.max())
-    mean = float(logs[seen].mean())
+    mean = float(logs[completed].mean())
 
     def slope(k: float) -> float:
         weights = np.exp(k * logs)
