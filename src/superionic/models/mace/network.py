@@ -332,7 +332,7 @@ def _missing_e0s(symbols: Sequence[str]) -> None:
     raise CampaignFileError(
         f"e0s of the training lacks {', '.join(symbols)}.",
         where="train.e0s",
-        fix="Give the energy of an isolated atom of every element of the labels, or leave e0s out so that it is fitted.",
+        fix="Give the energy of an isolated atom of every element of the labels, or leave e0s out to fit it.",
     )
 
 
