@@ -117,7 +117,7 @@ def models() -> dict[str, Model]:
         model = entry.load()
         if not isinstance(model, Model) or model.name != entry.name or model.name in known:
             raise EngineError(
-                f"The entry point {entry.name!r} of the group {GROUP} ({entry.value}) is not a model of that name"
+                f"The entry point {entry.name!r} of the group {GROUP} ({entry.value}) is not such a model"
                 + (": the name is already in use." if entry.name in known else "."),
                 fix="Register a `superionic.registry.Model` with the name of the entry point, which must not be in use.",
             )
