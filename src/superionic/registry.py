@@ -119,7 +119,7 @@ def models() -> dict[str, Model]:
             raise EngineError(
                 f"The entry point {entry.name!r} of the group {GROUP} ({entry.value}) is not such a model"
                 + (": the name is already in use." if entry.name in known else "."),
-                fix="Register a `superionic.registry.Model` with the name of the entry point, which must not be in use.",
+                fix="Register a `superionic.registry.Model` with the name of the entry point, not yet in use.",
             )
         known[model.name] = model
     return dict(sorted(known.items()))
