@@ -1,13 +1,13 @@
-"""The models that there are: each a folder that says all about itself, found without a list of names.
+"""The registry of models: each is a folder with everything specific to it, and is found without a list of names.
 
-A model is a package with a :class:`Model` called ``MODEL``: every package of :mod:`superionic.models`, and what an
-installed distribution names in the entry-point group ``superionic.models``::
+A model is a package with a :class:`Model` called ``MODEL``: every package of :mod:`superionic.models`, and those that
+installed distributions register in the entry-point group ``superionic.models``::
 
     [project.entry-points."superionic.models"]
     my-model = "my_package:MODEL"
 
-Whoever needs to know something of a model (which keys its entry in a campaign takes, how long an evaluation lasts, who
-is to be cited, which environment it runs in) asks here. Importing a model's package imports no engine.
+Code that needs a property of a model (the keys of its entry in a campaign, the cost of an evaluation, its citation, the
+environment in which it runs) looks it up here. Importing a model's package imports no engine.
 """
 
 from __future__ import annotations
@@ -30,43 +30,44 @@ GROUP: Final = "superionic.models"
 
 @dataclass(frozen=True)
 class Model:
-    """Everything about a family of interatomic potentials that others have to know.
+    """Everything that the rest of superionic needs to know about a family of interatomic potentials.
 
     Attributes
     ----------
     name
         Name in campaign files and on the command line.
     package
-        The package of the model (``__name__``), where its ``proof_records.json`` lies if values are on record.
+        The package of the model (``__name__``), which contains its ``proof_records.json`` if values are on record.
     potential
         Module that offers ``describe(model, **options) -> PotentialIdentity`` and ``load(model, weights, threads,
         **options) -> Potential``; see :mod:`superionic.potentials.base`.
     evaluation_s_per_atom
-        CPU seconds of an evaluation with forces, per atom, on one thread: for plans.
+        CPU seconds of an evaluation with forces, per atom, on one thread, for plans.
     engine
-        The environment in which it runs; None where superionic's own is enough.
+        The environment in which it runs; None if superionic's own suffices.
     trainer
-        Module that trains it; see :mod:`superionic.training.base`. None where nothing does.
+        Module that trains it, see :mod:`superionic.training.base`; None if it cannot be trained.
     from_labels
-        Whether training makes a potential of its own out of the labels, whatever sampled, in superionic's environment.
+        Whether training creates a new potential from the labels, whichever potential sampled, in superionic's
+        environment.
     methods
-        Ways of training that a bake-off compares → options by which the trainer takes them.
+        Training methods for comparison → options of the trainer for each.
     keys, needed
-        What an entry in a campaign may say besides ``engine``, ``model`` and ``options``, and which of it it must.
+        Allowed keys of its entry in a campaign, besides ``engine``, ``model`` and ``options``, and the required ones.
     file
-        What its ``file`` is, for people; None where it takes none.
+        Description of its ``file`` for users; None if it takes none.
     members
-        Names of the files in it, where ``file`` is a folder.
+        Names of the files in ``file``, if that is a folder.
     citation
-        Reference and DOI; None where the model's own documents name none.
+        Reference and DOI; None if the model's own documents name none.
     lammps
-        ``module:function`` that gives the lines of a LAMMPS input from symbols and options; None where there are none.
+        ``module:function`` that returns the lines of a LAMMPS input for symbols and options; None if there are none.
     in_lammps
-        Whether the engine ``lammps`` evaluates it.
+        Whether the engine ``lammps`` can evaluate it.
     data
-        Files of others that it evaluates under a name: each is a ``model`` of it once it is installed.
+        Published files that it can evaluate by name: each is one of its ``model`` values once it is installed.
     caution
-        What there is to know before it is chosen, in a sentence; shown by ``check`` and ``engines list``.
+        A warning to read before using it, in a sentence; shown by ``check`` and ``engines list``.
     """
 
     name: str
@@ -88,7 +89,7 @@ class Model:
     caution: str | None = None
 
     def data_named(self, model: str | None) -> DataSpec | None:
-        """Return the file that a ``model`` stands for; None where it stands for none."""
+        """Return the file for which a ``model`` stands; None if it stands for none."""
         return next((spec for spec in self.data if spec.name == model), None)
 
     @property
@@ -104,7 +105,7 @@ def models() -> dict[str, Model]:
     Raises
     ------
     EngineError
-        If an installed distribution registers something that is no model, or a name that is taken.
+        If an installed distribution registers something other than a model, or a name already in use.
     """
     home = importlib.import_module(GROUP)
     known: dict[str, Model] = {
@@ -116,16 +117,16 @@ def models() -> dict[str, Model]:
         model = entry.load()
         if not isinstance(model, Model) or model.name != entry.name or model.name in known:
             raise EngineError(
-                f"The entry point {entry.name!r} of the group {GROUP} ({entry.value}) is no model of that name"
-                + (": the name is taken." if entry.name in known else "."),
-                fix="Let it name a `superionic.registry.Model` whose name is that of the entry point and new.",
+                f"The entry point {entry.name!r} of the group {GROUP} ({entry.value}) is not such a model"
+                + (": the name is already in use." if entry.name in known else "."),
+                fix="Register a `superionic.registry.Model` with the name of the entry point, not yet in use.",
             )
         known[model.name] = model
     return dict(sorted(known.items()))
 
 
 def find(name: object) -> Model | None:
-    """Return the model of a name; None if there is none, or it is no name at all."""
+    """Return the model of this name; None if there is none, or the value is not a name."""
     return models().get(name) if isinstance(name, str) else None
 
 
@@ -135,6 +136,6 @@ def trainable() -> dict[str, Model]:
 
 
 def resolve(name: str) -> Any:
-    """Import what ``module:name`` says."""
+    """Import the object named by ``module:name``."""
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(module), attribute)

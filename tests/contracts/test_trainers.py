@@ -45,8 +45,8 @@ def test_options_are_judged_by_name(name):
     with pytest.raises(CampaignFileError):
         options_of(name, {"batch_size": 0})
     # None is the trainer's own default, and a shared setting that it lacks is left out.
-    chosen = options_of(name, {"epochs": 7, "learning_rate": None, "not_of_any_trainer": 3})
-    assert chosen == {"epochs": 7}
+    accepted = options_of(name, {"epochs": 7, "learning_rate": None, "not_of_any_trainer": 3})
+    assert accepted == {"epochs": 7}
     # But no patience is never, whatever the trainer's own is.
     without = trainer(name).TrainOptions.from_settings(options_of(name, {"patience": None}))
     assert without.patience is None
@@ -66,25 +66,25 @@ def test_every_trainer_has_its_ways():
         assert importlib.import_module(model.trainer).__doc__
 
 
-def judge(found, *, precision, frame=True):
-    assert found["identical"]
-    assert found["another_seed"]
-    assert not found["mutated"]
-    assert found["options_refused"]
-    assert [entry["epoch"] for entry in found["history"]] == list(range(found["epoch"] + 1))
-    losses = [entry["validation"]["loss"] for entry in found["history"]]
-    assert found["best_epoch"] == losses.index(min(losses))
-    for entry in found["history"]:
+def judge(report, *, precision, frame=True):
+    assert report["identical"]
+    assert report["another_seed"]
+    assert not report["mutated"]
+    assert report["options_refused"]
+    assert [entry["epoch"] for entry in report["history"]] == list(range(report["epoch"] + 1))
+    losses = [entry["validation"]["loss"] for entry in report["history"]]
+    assert report["best_epoch"] == losses.index(min(losses))
+    for entry in report["history"]:
         for part in ("train", "validation"):
             assert {"loss", "mae_energy_meV_per_atom", "mae_force_meV_per_A", "mae_stress_GPa"} <= set(entry[part])
-    rates = [entry["learning_rate"] for entry in found["history"][1:]]
+    rates = [entry["learning_rate"] for entry in report["history"][1:]]
     assert all(later <= before for before, later in pairwise(rates))
-    assert found["history"][-1]["train"]["loss"] < found["history"][0]["train"]["loss"]
-    assert (found["predicted_change"] > 0.0) == (found["best_epoch"] > 0)
+    assert report["history"][-1]["train"]["loss"] < report["history"][0]["train"]["loss"]
+    assert (report["predicted_change"] > 0.0) == (report["best_epoch"] > 0)
     # The potential that a campaign loads with the weights is the one that was trained.
-    assert found["loaded_force_eV_per_A"] < precision
+    assert report["loaded_force_eV_per_A"] < precision
     if frame:  # the shift of the labels is found again and does not reach the network
-        assert found["eV_per_atom"] == pytest.approx({"Li": 1.5, "Cl": 1.5}, abs=1e-4)
+        assert report["eV_per_atom"] == pytest.approx({"Li": 1.5, "Cl": 1.5}, abs=1e-4)
 
 
 OPTIONS = {"epochs": 2, "batch_size": 2, "learning_rate": 1e-3}
@@ -94,10 +94,10 @@ OPTIONS = {"epochs": 2, "batch_size": 2, "learning_rate": 1e-3}
 @pytest.mark.engine("chgnet")
 @pytest.mark.parametrize("more", [{}, {"freeze": "all-but-readout"}, {"freeze": "one-block"}])
 def test_chgnet(engine_call, more):
-    found = engine_call("chgnet", RESUME, {"trainer": "chgnet", "options": {**OPTIONS, **more}, "shift_eV": 1.5})
-    judge(found, precision=2e-4)
-    assert "composition_model.fc.weight" in found["frozen"]
-    first = [name for name in found["frozen"] if name.startswith("atom_conv_layers.0")]
+    report = engine_call("chgnet", RESUME, {"trainer": "chgnet", "options": {**OPTIONS, **more}, "shift_eV": 1.5})
+    judge(report, precision=2e-4)
+    assert "composition_model.fc.weight" in report["frozen"]
+    first = [name for name in report["frozen"] if name.startswith("atom_conv_layers.0")]
     assert bool(first) == bool(more)
 
 
@@ -105,8 +105,8 @@ def test_chgnet(engine_call, more):
 @pytest.mark.engine("chgnet")
 def test_chgnet_from_random_weights(engine_call):
     options = {**OPTIONS, "initial": "random"}
-    found = engine_call("chgnet", RESUME, {"trainer": "chgnet", "options": options, "shift_eV": 1.5})
-    judge(found, precision=2e-4)
+    report = engine_call("chgnet", RESUME, {"trainer": "chgnet", "options": options, "shift_eV": 1.5})
+    judge(report, precision=2e-4)
 
 
 @pytest.mark.slow

@@ -64,12 +64,12 @@ def made_task(_context: Context, *, n: int, seed: int, stress_factor: float) -> 
     for number in range(n):
         cell: Atoms = li3ycl6_cell()
         cell.positions += rng.normal(0.0, 0.1, cell.positions.shape)
-        found = teacher.evaluate(cell)
-        energy = SCALE * found.energy_eV + sum(SHIFT_EV[s] for s in cell.get_chemical_symbols())
+        prediction = teacher.evaluate(cell)
+        energy = SCALE * prediction.energy_eV + sum(SHIFT_EV[s] for s in cell.get_chemical_symbols())
         provenance = {"settings_hash": "one", "energy_convention": "own: test"}
-        stress = stress_factor * SCALE * np.array(found.stress_eV_per_A3)
+        stress = stress_factor * SCALE * np.array(prediction.stress_eV_per_A3)
         atoms.append(cell)
-        labels.append(Label(energy, SCALE * found.forces_eV_per_A, stress, provenance, {"number": number}))
+        labels.append(Label(energy, SCALE * prediction.forces_eV_per_A, stress, provenance, {"number": number}))
     return Made(tuple(atoms), tuple(labels))
 
 
@@ -154,10 +154,10 @@ def test_errors_are_told_by_temperature_and_phase(workbench):
 def test_what_is_held_out_in_one_round_is_held_out_in_the_next(workbench, split_by):
     bench = workbench(scaled={})
     snapshots = labelled(bench, n_runs=6, rounds=3)
-    chosen = settings(split_by=split_by, test_fraction=0.25, validation_fraction=0.2)
+    split_settings = settings(split_by=split_by, test_fraction=0.25, validation_fraction=0.2)
     splits = []
     for n in (6, 12, 18):
-        trained = train.run(chosen, bench, snapshots[:n], SCALED, f"round {n // 6}")
+        trained = train.run(split_settings, bench, snapshots[:n], SCALED, f"round {n // 6}")
         splits.append(bench.runner.one(trained.dataset).split)
     for early, late in ((0, 1), (1, 2)):
         n = 6 * (early + 1)
@@ -287,9 +287,9 @@ def test_the_pretrained_potential_labels_the_ranking_or_the_structures_of_a_file
     assert len(replayed) == 3
     # What a file says is left aside where the pretrained potential is to label it.
     made = replay_data(replay_file(tmp_path / "r.xyz"), bench.at("train"), SCALED, (), by_foundation=True)
-    found = bench.runner.one(made)
-    assert len(found) == 3
-    assert found.targets.energies_eV[0] == pytest.approx(load_potential("pair").evaluate(li3ycl6_cell()).energy_eV)
+    replayed = bench.runner.one(made)
+    assert len(replayed) == 3
+    assert replayed.targets.energies_eV[0] == pytest.approx(load_potential("pair").evaluate(li3ycl6_cell()).energy_eV)
 
 
 def test_declared_energies_are_taken_as_they_are():
@@ -298,14 +298,14 @@ def test_declared_energies_are_taken_as_they_are():
     shift = sum(declared[symbol] for symbol in cells[0].get_chemical_symbols())
     forces = np.zeros((len(cells[0]), 3))
     labels = [Label(-100.0 + shift + 0.3 * number, forces, None, {"settings_hash": "one"}) for number in range(3)]
-    found = divided_task(
+    dataset = divided_task(
         None,
         data=Data(cells, labels),
         baseline=np.full(3, -100.0),
         declared=declared,
         split=Split((0, 1), (2,), (), leak_free=True),
     )
-    assert found.element_references.eV_per_atom == declared
-    assert not found.element_references.degenerate
-    assert found.shifts_eV == pytest.approx(np.full(3, shift))
-    assert found.element_references.rms_residual_eV_per_atom == pytest.approx(0.3 / np.sqrt(2) / len(cells[0]))
+    assert dataset.element_references.eV_per_atom == declared
+    assert not dataset.element_references.degenerate
+    assert dataset.shifts_eV == pytest.approx(np.full(3, shift))
+    assert dataset.element_references.rms_residual_eV_per_atom == pytest.approx(0.3 / np.sqrt(2) / len(cells[0]))

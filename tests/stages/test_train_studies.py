@@ -53,10 +53,12 @@ def labels(tmp_path):
         atoms = Atoms("Li4Cl4", cell=CELL, pbc=True, scaled_positions=np.argwhere(np.ones((2, 2, 2))) / 2.0)
         atoms.numbers = [3, 17, 17, 3, 17, 3, 3, 17]
         atoms.positions += rng.normal(0.0, 0.1, (8, 3))
-        found = teacher.evaluate(atoms)
-        forces = SCALE * found.forces_eV_per_A + rng.normal(0.0, 0.2, (8, 3))
-        stress = SCALE * np.array(found.stress_eV_per_A3)
-        atoms.calc = SinglePointCalculator(atoms, energy=SCALE * found.energy_eV - 3.0, forces=forces, stress=stress)
+        prediction = teacher.evaluate(atoms)
+        forces = SCALE * prediction.forces_eV_per_A + rng.normal(0.0, 0.2, (8, 3))
+        stress = SCALE * np.array(prediction.stress_eV_per_A3)
+        atoms.calc = SinglePointCalculator(
+            atoms, energy=SCALE * prediction.energy_eV - 3.0, forces=forces, stress=stress
+        )
         atoms.info.update(run=f"run{number // 3}", temperature_K=300.0 + 100 * (number // 3), phase="rocksalt")
         frames.append(atoms)
     path = tmp_path / "labels.extxyz"
@@ -69,9 +71,9 @@ def opened(bench, path, **more):
 
 
 def test_a_file_is_read_as_it_was_written(labels):
-    found = read_task(None, file=str(labels), name="labels.extxyz")
-    assert len(found.atoms) == 15
-    assert found.facts[4] == Facts(
+    label_file = read_task(None, file=str(labels), name="labels.extxyz")
+    assert len(label_file.atoms) == 15
+    assert label_file.facts[4] == Facts(
         run="run1",
         ordering="run1",
         composition="Cl4Li4",
@@ -80,7 +82,7 @@ def test_a_file_is_read_as_it_was_written(labels):
         round=0,
         set=None,
     )
-    assert found.labels[0].stress_eV_per_A3.shape == (6,)
+    assert label_file.labels[0].stress_eV_per_A3.shape == (6,)
 
 
 def test_other_names_of_values_and_missing_ones(tmp_path):
@@ -88,10 +90,10 @@ def test_other_names_of_values_and_missing_ones(tmp_path):
     atoms.info.update(REF_energy=-3.5, REF_stress=np.eye(3), origin={"group": "a run"})
     atoms.arrays["REF_forces"] = np.ones((2, 3))
     write(tmp_path / "ref.extxyz", atoms)
-    found = read_task(None, file=str(tmp_path / "ref.extxyz"), name="ref")
-    assert found.labels[0].energy_eV == -3.5
-    assert found.labels[0].stress_eV_per_A3.tolist() == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
-    assert found.facts[0].run == "a run"
+    label_file = read_task(None, file=str(tmp_path / "ref.extxyz"), name="ref")
+    assert label_file.labels[0].energy_eV == -3.5
+    assert label_file.labels[0].stress_eV_per_A3.tolist() == [1.0, 1.0, 1.0, 0.0, 0.0, 0.0]
+    assert label_file.facts[0].run == "a run"
     write(tmp_path / "bare.extxyz", Atoms("Li", cell=CELL, pbc=True))
     for content in ("bare", "nothing"):
         path = tmp_path / f"{content}.extxyz"
@@ -127,44 +129,44 @@ def test_a_division_follows_the_file_then_the_named_runs_then_the_shares():
 
 
 def test_check(workbench, labels):
-    found = check(opened(workbench(), labels))
-    assert found.n_train + found.n_validation + found.n_test == 15
-    assert [finding for finding in found.findings if finding.severity == "error"] == []
+    checked = check(opened(workbench(), labels))
+    assert checked.n_train + checked.n_validation + checked.n_test == 15
+    assert [finding for finding in checked.findings if finding.severity == "error"] == []
     # One composition cannot tell lithium's energy from chlorine's, only their sum.
-    assert found.element_references_degenerate
-    assert set(found.element_references_eV) == {"Li", "Cl"}
-    assert found.rms_residual_eV_per_atom < 0.2
+    assert checked.element_references_degenerate
+    assert set(checked.element_references_eV) == {"Li", "Cl"}
+    assert checked.rms_residual_eV_per_atom < 0.2
 
 
 def test_a_curve_is_of_nested_sets_on_one_test_set_and_is_not_computed_twice(workbench, labels, tmp_path):
     bench = workbench()
     study = opened(bench, labels, options={"epochs": 30})
     own = [{"n": n, "Ea_error_meV": 60.0 / n} for n in (2, 4, 8)]
-    found = curve(study, [2, 4, 9], seeds=2, same="epochs", worth=0.05, further=[9], table=own)
-    assert [row.n for row in found.rows] == [0, 2, 4, 9, 2, 4, 9]
-    assert found.rows[0].errors.mae_force_meV_per_A > found.rows[3].errors.mae_force_meV_per_A
-    assert found.laws["mae_force_meV_per_A"].n_points == 6
-    assert found.laws["Ea_error_meV"].b == pytest.approx(1.0)
-    assert found.enough["Ea_error_meV"].verdict == "more labels help"
-    assert found.budget["Ea_error_meV"][0].expected == pytest.approx(60.0 / 17)
+    measured = curve(study, [2, 4, 9], seeds=2, same="epochs", worth=0.05, further=[9], table=own)
+    assert [row.n for row in measured.rows] == [0, 2, 4, 9, 2, 4, 9]
+    assert measured.rows[0].errors.mae_force_meV_per_A > measured.rows[3].errors.mae_force_meV_per_A
+    assert measured.laws["mae_force_meV_per_A"].n_points == 6
+    assert measured.laws["Ea_error_meV"].b == pytest.approx(1.0)
+    assert measured.enough["Ea_error_meV"].verdict == "more labels help"
+    assert measured.budget["Ea_error_meV"][0].expected == pytest.approx(60.0 / 17)
     executed = dict(bench.runner._ledger.completions())
     again = curve(opened(bench, labels, options={"epochs": 30}), [2, 4, 9], seeds=2, same="epochs", worth=0.05,
                   further=[9], table=own)  # fmt: skip
-    assert again == found
+    assert again == measured
     assert bench.runner._ledger.completions() == executed
-    written = write_results(tmp_path / "out", "curve", found)
+    written = write_results(tmp_path / "out", "curve", measured)
     assert {path.name for path in written} == {"curve.json", "curve.csv", "size_curve.png", "size_curve.svg"}
     rows = json.loads(written[0].read_text())["rows"]
     assert [row["errors"]["mae_force_meV_per_A"] for row in rows] == [
-        row.errors.mae_force_meV_per_A for row in found.rows
+        row.errors.mae_force_meV_per_A for row in measured.rows
     ]
     assert read_table(written[1])[1]["n"] == 2
 
 
 def test_small_sets_get_as_many_steps(workbench, labels):
     study = opened(workbench(), labels, options={"epochs": 4, "batch_size": 1})
-    found = curve(study, [3, 9], same="steps")
-    assert [row.epochs for row in found.rows] == [0, 12, 4]
+    measured = curve(study, [3, 9], same="steps")
+    assert [row.epochs for row in measured.rows] == [0, 12, 4]
     with pytest.raises(StageError, match="sizes"):
         curve(study, [100])
 
@@ -172,11 +174,11 @@ def test_small_sets_get_as_many_steps(workbench, labels):
 def test_a_search_goes_by_the_validation_loss_alone(workbench, labels):
     bench = workbench()
     study = opened(bench, labels, options={"epochs": 2})
-    found = search(study, {"learning_rate": [0.1, 1.0, 2.0], "epochs": [2, 20]})
-    losses = [row.validation_loss for row in found.rows]
+    result = search(study, {"learning_rate": [0.1, 1.0, 2.0], "epochs": [2, 20]})
+    losses = [row.validation_loss for row in result.rows]
     assert losses == sorted(losses)
-    assert found.best["epochs"] == 20
-    assert found.after.mae_force_meV_per_A < found.before.mae_force_meV_per_A
+    assert result.best["epochs"] == 20
+    assert result.after.mae_force_meV_per_A < result.before.mae_force_meV_per_A
     # Only one training was ever judged on the test set.
     assert sum(task.label.startswith("errors of") for task in bench.runner.used.values()) == 1
     gridded = search(study, {"learning_rate": [0.1, 1.0], "epochs": [2, 20]}, grid=True)
@@ -189,15 +191,15 @@ def test_a_comparison_has_errors_forgetting_and_stability(workbench, labels, tmp
     others = tmp_path / "others.extxyz"
     write(others, [Atoms("LiCl", cell=CELL, pbc=True, positions=[[0, 0, 0], [2.6, 0.1 * i, 0]]) for i in range(4)])
     study = opened(workbench(), labels, options={"epochs": 12})
-    found = compare(study, choose_methods("scaled"), others=str(others), stability=StabilityTest(300.0, 0.02, 1.0))
-    rows = {row.method: row for row in found.rows}
+    comparison = compare(study, choose_methods("scaled"), others=str(others), stability=StabilityTest(300.0, 0.02, 1.0))
+    rows = {row.method: row for row in comparison.rows}
     assert list(rows) == ["pretrained", "naive", "slow"]
     errors = {name: row.errors.mae_force_meV_per_A for name, row in rows.items()}
     assert errors["naive"] < errors["slow"] < errors["pretrained"]
     moved = {name: row.forgotten.mae_force_meV_per_A for name, row in rows.items()}
     assert moved["naive"] > moved["slow"] > moved["pretrained"] == 0.0
     assert all(row.run.stable and row.run.stable_ps == pytest.approx(0.02) for row in rows.values())
-    assert (found.n_others, found.n_replay) == (2, 2)
+    assert (comparison.n_others, comparison.n_replay) == (2, 2)
     cells = rows["naive"].cells()
     assert cells["forgotten_mae_force_meV_per_A"] == moved["naive"]
     assert cells["stable"] is True
@@ -205,8 +207,8 @@ def test_a_comparison_has_errors_forgetting_and_stability(workbench, labels, tmp
 
 def test_a_run_that_blows_up_is_told(workbench, labels):
     study = opened(workbench(), labels, options={"epochs": 1})
-    found = compare(study, choose_methods("scaled", ["naive"]), stability=StabilityTest(50000.0, 0.5, 10.0))
-    run = found.rows[1].run
+    comparison = compare(study, choose_methods("scaled", ["naive"]), stability=StabilityTest(50000.0, 0.5, 10.0))
+    run = comparison.rows[1].run
     assert not run.stable
     assert run.stopped
 

@@ -75,21 +75,21 @@ def test_importing_the_trainer_imports_no_torch() -> None:
 @pytest.mark.parametrize("freeze", ["none", "all-but-readout"])
 def test_segments_equal_one_run_bit_for_bit(engine_call: Callable[..., Any], freeze: str) -> None:
     options = {"epochs": 3, "batch_size": 2, "learning_rate": 1e-3, "freeze": freeze}
-    found = engine_call(
+    report = engine_call(
         "chgnet", "superionic.training.conformance:resume_exactly", {"options": options, "shift_eV": 1.5}
     )
-    assert found["identical"]
-    assert found["another_seed"]
-    assert [entry["epoch"] for entry in found["history"]] == [0, 1, 2, 3]
-    losses = [entry["validation"]["loss"] for entry in found["history"]]
-    assert found["best_epoch"] == losses.index(min(losses))
-    training = [entry["train"]["loss"] for entry in found["history"]]
+    assert report["identical"]
+    assert report["another_seed"]
+    assert [entry["epoch"] for entry in report["history"]] == [0, 1, 2, 3]
+    losses = [entry["validation"]["loss"] for entry in report["history"]]
+    assert report["best_epoch"] == losses.index(min(losses))
+    training = [entry["train"]["loss"] for entry in report["history"]]
     assert training[-1] < training[0]
     # The shift of the labels is found again and does not reach the network.
-    assert found["eV_per_atom"] == pytest.approx({"Li": 1.5, "Cl": 1.5}, abs=1e-6)
-    assert found["history"][0]["train"]["mae_energy_meV_per_atom"] < 30.0
-    convolutions = [name for name in found["frozen"] if name.startswith("atom_conv_layers.0")]
+    assert report["eV_per_atom"] == pytest.approx({"Li": 1.5, "Cl": 1.5}, abs=1e-6)
+    assert report["history"][0]["train"]["mae_energy_meV_per_atom"] < 30.0
+    convolutions = [name for name in report["frozen"] if name.startswith("atom_conv_layers.0")]
     assert bool(convolutions) == (freeze == "all-but-readout")
-    assert "composition_model.fc.weight" in found["frozen"]
-    rates = [entry["learning_rate"] for entry in found["history"][1:]]
+    assert "composition_model.fc.weight" in report["frozen"]
+    rates = [entry["learning_rate"] for entry in report["history"][1:]]
     assert rates == sorted(rates, reverse=True)

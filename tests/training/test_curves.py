@@ -25,11 +25,11 @@ SIZES = [8, 16, 32, 64, 128]
 @given(st.lists(st.sampled_from("abcd"), min_size=4, max_size=40), st.integers(0, 100))
 def test_each_subset_lies_within_the_next_and_spreads_over_runs(groups, seed):
     sizes = sorted({1, len(groups) // 2, len(groups)} - {0})
-    found = nested_subsets(groups, sizes, seed)
-    for small, large in pairwise(found):
+    subsets = nested_subsets(groups, sizes, seed)
+    for small, large in pairwise(subsets):
         assert set(small) < set(large)
-    assert [len(part) for part in found] == sizes
-    for part in found:
+    assert [len(part) for part in subsets] == sizes
+    for part in subsets:
         counts = [sum(groups[i] == g for i in part) for g in set(groups)]
         room = [groups.count(g) for g in set(groups)]
         # A run is behind another one by more than one structure only where it has no more to give.

@@ -162,9 +162,9 @@ def test_references_of_compositions_that_barely_differ_are_not_determined() -> N
     def fit(compositions: list[dict[str, int]]) -> tuple[float, dict[str, float]]:
         sums = np.array([sum(n * truth[element] for element, n in counts.items()) for counts in compositions])
         noise = rng.normal(0.0, 0.015, len(sums)) * [sum(counts.values()) for counts in compositions]
-        found = fit_element_references(sums + noise, compositions)
-        return found.eV_per_atom["P"] - truth["P"], undetermined_references(
-            compositions, found.rms_residual_eV_per_atom
+        fitted = fit_element_references(sums + noise, compositions)
+        return fitted.eV_per_atom["P"] - truth["P"], undetermined_references(
+            compositions, fitted.rms_residual_eV_per_atom
         )
 
     assert fit(far)[1] == {}
@@ -200,10 +200,10 @@ def test_what_compositions_hardly_vary_is_not_fitted_to_noise() -> None:
 def test_combinations_that_are_open_are_said() -> None:
     assert undetermined_combinations([{"Li": 1, "Cl": 1}] * 3, 0.01) == ({"Li": 1.0, "Cl": -1.0},)
     halides = [{"Li": 3, "Y": 1, "Cl": 6}, {"Li": 3, "Y": 1, "Br": 6}, {"Li": 3, "Y": 1, "Cl": 3, "Br": 3}]
-    found = undetermined_combinations(halides * 4, 0.01)
+    combinations = undetermined_combinations(halides * 4, 0.01)
     # Four elements, and two compositions that are independent: two combinations change no energy of them.
-    assert len(found) == 2
-    for each in found:
+    assert len(combinations) == 2
+    for each in combinations:
         for counts in halides:
             assert sum(counts.get(element, 0) * by for element, by in each.items()) == pytest.approx(0.0, abs=0.02)
     assert undetermined_combinations([{"Li": 1}, {"Cl": 1}, {"Li": 1, "Cl": 3}], 0.01) == ()

@@ -153,13 +153,13 @@ def test_sets_of_two_teachers_do_not_mix(salt, teacher):
         merge_sets([one.subset([])])
 
 
-@pytest.mark.parametrize(("count", "wanted"), [(10, 3), (7, 7), (3, 9), (100, 1), (1, 1)])
-def test_frames_are_taken_evenly_with_the_last_one(count, wanted):
-    chosen = evenly(count, wanted)
-    assert len(chosen) == min(count, wanted)
-    assert chosen[-1] == count - 1
-    assert len(set(np.diff(chosen))) <= 2
-    assert sorted(set(chosen)) == chosen
+@pytest.mark.parametrize(("count", "number"), [(10, 3), (7, 7), (3, 9), (100, 1), (1, 1)])
+def test_frames_are_taken_evenly_with_the_last_one(count, number):
+    indices = evenly(count, number)
+    assert len(indices) == min(count, number)
+    assert indices[-1] == count - 1
+    assert len(set(np.diff(indices))) <= 2
+    assert sorted(set(indices)) == indices
 
 
 def test_collected_frames_are_the_most_extrapolating_of_each_part_of_time():
@@ -185,11 +185,11 @@ def committee(n_members: int, sigma: float, n_structures: int = 200, n_atoms: in
 
 
 def test_disagreement_is_the_standard_deviation_that_went_in():
-    found = disagreement(committee(6, 0.05)).summary()
-    assert found.energy_meV_per_atom == pytest.approx(50.0, rel=0.05)
-    assert found.force_meV_per_A == pytest.approx(50.0, rel=0.03)
-    assert found.stress_GPa == pytest.approx(0.05 * 160.2, rel=0.05)
-    assert found.largest_force_meV_per_A > found.force_meV_per_A
+    spread = disagreement(committee(6, 0.05)).summary()
+    assert spread.energy_meV_per_atom == pytest.approx(50.0, rel=0.05)
+    assert spread.force_meV_per_A == pytest.approx(50.0, rel=0.03)
+    assert spread.stress_GPa == pytest.approx(0.05 * 160.2, rel=0.05)
+    assert spread.largest_force_meV_per_A > spread.force_meV_per_A
 
 
 def test_members_that_agree_have_no_spread_and_their_mean_is_what_they_say():

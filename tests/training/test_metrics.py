@@ -15,16 +15,16 @@ def targets(energies: list[float], force: float, stresses: np.ndarray) -> Target
 def test_known_errors() -> None:
     reference = targets([0.0, 0.0], 0.0, np.zeros((2, 6)))
     stress = np.array([[0.01, 0, 0, 0.02, 0, 0], [np.nan] * 6])
-    found = errors(targets([0.002, -0.012], 0.05, stress), reference)
+    metrics = errors(targets([0.002, -0.012], 0.05, stress), reference)
     # 1 and -3 meV/atom; 50 meV/Å everywhere; of nine components 0.01 once and 0.02 twice.
-    assert found.mae_energy_meV_per_atom == pytest.approx(2.0)
-    assert found.rmse_energy_meV_per_atom == pytest.approx(np.sqrt(5.0))
-    assert found.mean_error_energy_meV_per_atom == pytest.approx(-1.0)
-    assert found.mae_force_meV_per_A == pytest.approx(50.0)
-    assert found.rmse_force_meV_per_A == pytest.approx(50.0)
-    assert found.mae_stress_GPa == pytest.approx(GPA_PER_EV_PER_A3 * 0.05 / 9)
-    assert found.rmse_stress_GPa == pytest.approx(GPA_PER_EV_PER_A3 * np.sqrt((0.01**2 + 2 * 0.02**2) / 9))
-    assert (found.n_structures, found.n_forces, found.n_stresses) == (2, 18, 9)
+    assert metrics.mae_energy_meV_per_atom == pytest.approx(2.0)
+    assert metrics.rmse_energy_meV_per_atom == pytest.approx(np.sqrt(5.0))
+    assert metrics.mean_error_energy_meV_per_atom == pytest.approx(-1.0)
+    assert metrics.mae_force_meV_per_A == pytest.approx(50.0)
+    assert metrics.rmse_force_meV_per_A == pytest.approx(50.0)
+    assert metrics.mae_stress_GPa == pytest.approx(GPA_PER_EV_PER_A3 * 0.05 / 9)
+    assert metrics.rmse_stress_GPa == pytest.approx(GPA_PER_EV_PER_A3 * np.sqrt((0.01**2 + 2 * 0.02**2) / 9))
+    assert (metrics.n_structures, metrics.n_forces, metrics.n_stresses) == (2, 18, 9)
 
 
 def test_without_any_stress_its_error_is_none() -> None:
@@ -55,9 +55,9 @@ def softened(scale: float, noise: float, n: int, seed: int, bias: float = 0.0) -
 def test_the_slope_of_scaled_forces_is_the_scale_and_its_interval_holds(scale: float) -> None:
     held, seeds = 0, 60
     for seed in range(seeds):
-        found = errors(*softened(scale, 0.3, 40, seed))
-        assert found.force_slope == pytest.approx(scale, abs=0.04)
-        low, high = found.force_slope_interval95 or (0.0, 0.0)
+        metrics = errors(*softened(scale, 0.3, 40, seed))
+        assert metrics.force_slope == pytest.approx(scale, abs=0.04)
+        low, high = metrics.force_slope_interval95 or (0.0, 0.0)
         assert high - low < 0.06
         held += low <= scale <= high
     assert held >= 0.87 * seeds  # 95 % by bootstrap over 40 structures; four standard errors are 11 %
@@ -77,12 +77,12 @@ def test_what_the_slope_cannot_say_is_none() -> None:
 
 @pytest.mark.parametrize(("bias", "way"), [(-0.4, "large"), (0.4, "small"), (0.05, None)])
 def test_the_bias_of_stresses_is_signed_and_says_which_way_cells_err(bias: float, way: str | None) -> None:
-    found = errors(*softened(1.0, 0.1, 30, 1, bias))
-    assert found.mean_error_stress_GPa == pytest.approx(bias, abs=0.01)
-    words = stress_bias_words(found)
+    metrics = errors(*softened(1.0, 0.1, 30, 1, bias))
+    assert metrics.mean_error_stress_GPa == pytest.approx(bias, abs=0.01)
+    words = stress_bias_words(metrics)
     assert words is None if way is None else words is not None and words.endswith(f"come out too {way}")
     assert words is None or f"({10 * bias:+.2g} kbar)" in words
-    assert stress_bias_words(found, None) is None
+    assert stress_bias_words(metrics, None) is None
 
 
 def test_a_soft_potential_is_called_so_and_a_stiff_one_too() -> None:

@@ -68,9 +68,9 @@ def crystal_run(amplitude: float, seed: int, n_frames: int = 60):
 
 def test_radial_distributions_integrate_to_the_neighbours_of_rocksalt():
     atoms = bulk("LiCl", "rocksalt", a=5.13).repeat(3)
-    found = {one.pair: one for one in crystal_run(0.05, 1)}
-    assert list(found) == ["Li-Li", "Li-Cl", "Cl-Cl"]
-    one = found["Li-Cl"]
+    distances = {one.pair: one for one in crystal_run(0.05, 1)}
+    assert list(distances) == ["Li-Li", "Li-Cl", "Cl-Cl"]
+    one = distances["Li-Cl"]
     shells = 4.0 / 3.0 * np.pi * np.diff(one.edges_A**3)
     density = 27 / atoms.get_volume()
     first = one.centres_A < 3.2
@@ -94,8 +94,8 @@ def test_mean_volume_is_right_as_often_as_its_error_says():
     hits = 0
     for _ in range(400):
         cells = np.eye(3) * (1000.0 + 10.0 * rng.standard_normal(100))[:, None, None] ** (1 / 3)
-        found = mean_volume(cells, 50)
-        hits += abs(found.A3_per_atom - 20.0) < found.error
+        volume = mean_volume(cells, 50)
+        hits += abs(volume.A3_per_atom - 20.0) < volume.error
     assert 0.6 < hits / 400 < 0.78
 
 
@@ -108,8 +108,8 @@ def test_the_error_of_a_volume_knows_that_neighbours_in_time_are_alike():
         for k in range(1, 200):
             noise[k] = math.exp(-1 / 20) * noise[k - 1] + math.sqrt(1 - math.exp(-2 / 20)) * rng.standard_normal()
         cells = np.eye(3) * (1000.0 + 10.0 * noise)[:, None, None] ** (1 / 3)
-        found = mean_volume(cells, 50, correlation_fraction=0.1)
-        hits += abs(found.A3_per_atom - 20.0) < found.error
+        volume = mean_volume(cells, 50, correlation_fraction=0.1)
+        hits += abs(volume.A3_per_atom - 20.0) < volume.error
         blind = mean_volume(cells, 50)
         naive += abs(blind.A3_per_atom - 20.0) < blind.error
     assert 0.6 < hits / 300 < 0.85
@@ -155,10 +155,10 @@ def test_diffusivities_pass_where_intervals_overlap_at_two_temperatures():
 
 def test_the_transfer_error_is_what_noise_does_not_explain():
     # A factor of 1.5 at both temperatures, measured to 1 %: ln 1.5, and no error of Ea.
-    found = transfer_error([pair(600, 1e-6, [1.5e-6], 0.01), pair(900, 1e-5, [1.5e-5], 0.01)])
-    assert found.ln_sigma == pytest.approx(math.log(1.5), rel=0.02)
-    assert found.Ea_eV < 0.01
-    assert 600 < found.temperature_K < 900
+    transfer = transfer_error([pair(600, 1e-6, [1.5e-6], 0.01), pair(900, 1e-5, [1.5e-5], 0.01)])
+    assert transfer.ln_sigma == pytest.approx(math.log(1.5), rel=0.02)
+    assert transfer.Ea_eV < 0.01
+    assert 600 < transfer.temperature_K < 900
     # The same difference measured to 50 % proves nothing; the resolution says so.
     coarse = transfer_error([pair(600, 1e-6, [1.5e-6], 0.5), pair(900, 1e-5, [1.5e-5], 0.5)])
     assert coarse.ln_sigma == 0.0
@@ -167,16 +167,16 @@ def test_the_transfer_error_is_what_noise_does_not_explain():
 
 def test_a_different_slope_is_a_difference_of_activation_energies():
     factor = math.exp(-0.1 / BOLTZMANN_EV_PER_K * (1 / 600 - 1 / 900))
-    found = transfer_error([pair(600, 1e-6, [1e-6 * factor], 0.01), pair(900, 1e-5, [1e-5], 0.01)])
-    assert found.Ea_difference_eV == pytest.approx(0.1, rel=0.01)
-    assert found.Ea_eV == pytest.approx(0.1, rel=0.01)
+    transfer = transfer_error([pair(600, 1e-6, [1e-6 * factor], 0.01), pair(900, 1e-5, [1e-5], 0.01)])
+    assert transfer.Ea_difference_eV == pytest.approx(0.1, rel=0.01)
+    assert transfer.Ea_eV == pytest.approx(0.1, rel=0.01)
 
 
 def test_members_that_scatter_more_than_their_statistics_widen_the_error():
     rows = [pair(600, 1e-6, [0.5e-6, 2e-6], 0.02), pair(900, 1e-5, [0.5e-5, 2e-5], 0.02)]
-    found = transfer_error(rows)
-    assert found.ln_D_spread == pytest.approx(np.std(np.log([0.5, 2.0]), ddof=1), rel=0.01)
-    assert found.ln_sigma >= found.ln_D_spread
+    transfer = transfer_error(rows)
+    assert transfer.ln_D_spread == pytest.approx(np.std(np.log([0.5, 2.0]), ddof=1), rel=0.01)
+    assert transfer.ln_sigma >= transfer.ln_D_spread
 
 
 def test_upper_bounds_say_nothing_about_the_transfer():
@@ -194,8 +194,8 @@ def test_the_shortest_clean_run_counts():
 def test_an_atom_and_its_own_image_are_no_pair():
     atoms = bulk("LiCl", "rocksalt", a=5.13)
     positions = np.repeat(atoms.positions[None], 4, axis=0)
-    found = {one.pair: one for one in pair_distances(positions, atoms.cell.array, atoms.numbers, r_max_A=6.0)}
-    assert found["Li-Li"].counts.sum() == 0
-    assert found["Li-Cl"].counts.sum() > 0
-    assert distance_overlap(found["Li-Li"], found["Li-Li"]) is None
-    assert distance_overlap(found["Li-Cl"], found["Li-Cl"]).overlap == 1.0
+    distances = {one.pair: one for one in pair_distances(positions, atoms.cell.array, atoms.numbers, r_max_A=6.0)}
+    assert distances["Li-Li"].counts.sum() == 0
+    assert distances["Li-Cl"].counts.sum() > 0
+    assert distance_overlap(distances["Li-Li"], distances["Li-Li"]) is None
+    assert distance_overlap(distances["Li-Cl"], distances["Li-Cl"]).overlap == 1.0

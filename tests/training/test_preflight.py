@@ -47,8 +47,10 @@ def names(findings, severity=None):
 @pytest.mark.parametrize("seed", range(10))
 def test_a_sound_set_passes(seed):
     structures, labels, baseline = a_set(seed)
-    found = preflight(structures, labels, baseline, **PARTS, options={"stress_weight": 0.1}, elements=["Li", "Y", "Cl"])
-    assert names(found, "error") == []
+    findings = preflight(
+        structures, labels, baseline, **PARTS, options={"stress_weight": 0.1}, elements=["Li", "Y", "Cl"]
+    )
+    assert names(findings, "error") == []
 
 
 @pytest.mark.parametrize(
@@ -72,10 +74,10 @@ def test_a_sound_set_passes(seed):
 def test_a_slip_is_named(key, factor, name, word, seed):
     structures, labels, baseline = a_set(seed)
     labels = [replace(label, **{key: factor * getattr(label, key)}) for label in labels]
-    found = [finding for finding in preflight(structures, labels, baseline, **PARTS) if finding.severity == "error"]
-    assert name in names(found), found
-    assert word in next(finding.evidence for finding in found if finding.name == name)
-    assert all(finding.fix for finding in found)
+    findings = [finding for finding in preflight(structures, labels, baseline, **PARTS) if finding.severity == "error"]
+    assert name in names(findings), findings
+    assert word in next(finding.evidence for finding in findings if finding.name == name)
+    assert all(finding.fix for finding in findings)
 
 
 def test_energies_per_atom_do_not_pass():
@@ -92,8 +94,8 @@ def test_few_labels_are_no_ground_to_stop():
             replace(label, energy_eV=-40.0 + rng.normal(0.0, 0.1), stress_eV_per_A3=rng.normal(0.0, 0.01, 6))
             for label in labels
         ]
-        found = preflight(structures, labels, baseline, train=range(2), validation=[2], test=[3])
-        assert names(found, "error") == []
+        findings = preflight(structures, labels, baseline, train=range(2), validation=[2], test=[3])
+        assert names(findings, "error") == []
 
 
 def test_relaxed_structures_say_nothing_about_the_unit_of_forces():
@@ -121,10 +123,10 @@ def test_leakage_and_duplicates():
     structures[22] = structures[4].copy()
     structures[22].positions += np.random.default_rng(0).normal(0.0, 0.01, structures[22].positions.shape)
     structures[7] = structures[6].copy()
-    found = preflight(structures, labels, baseline, **PARTS)
-    assert "the same structure in two parts" in names(found, "error")
-    assert "nearly the same structure in two parts" in names(found, "caution")
-    assert "duplicates" in names(found, "caution")
+    findings = preflight(structures, labels, baseline, **PARTS)
+    assert "the same structure in two parts" in names(findings, "error")
+    assert "nearly the same structure in two parts" in names(findings, "caution")
+    assert "duplicates" in names(findings, "caution")
     overlapping = preflight(structures, labels, None, train=range(16), test=range(15, 24))
     assert "a structure in two parts" in names(overlapping, "error")
 
@@ -136,39 +138,39 @@ def test_a_run_on_both_sides_is_told():
         preflight(structures, labels, baseline, **PARTS, groups=groups)
     )
     groups = [f"run {i % 3}" for i in range(N)]
-    found = names(preflight(structures, labels, baseline, **PARTS, groups=groups))
-    assert {"runs in training and validation", "runs in training and test"} <= set(found)
+    named = names(preflight(structures, labels, baseline, **PARTS, groups=groups))
+    assert {"runs in training and validation", "runs in training and test"} <= set(named)
 
 
 def test_elements():
     structures, labels, _ = a_set()
     structures[22].numbers[0] = 35
-    found = names(preflight(structures, labels, None, **PARTS, elements=["Li", "Y", "Cl"]), "error")
-    assert found == ["elements not covered", "elements only held out"]
+    named = names(preflight(structures, labels, None, **PARTS, elements=["Li", "Y", "Cl"]), "error")
+    assert named == ["elements not covered", "elements only held out"]
 
 
 def test_mixed_references_and_broken_numbers():
     structures, labels, baseline = a_set()
     labels[3] = replace(labels[3], provenance={"settings_hash": "another"})
     labels[5] = replace(labels[5], energy_eV=float("nan"))
-    found = names(preflight(structures, labels, baseline, **PARTS), "error")
-    assert found == ["mixed references", "broken numbers"]
+    named = names(preflight(structures, labels, baseline, **PARTS), "error")
+    assert named == ["mixed references", "broken numbers"]
 
 
 def test_a_test_beyond_the_range_is_told():
     structures, labels, baseline = a_set()
     structures[21].set_cell(structures[21].cell.array * 1.1, scale_atoms=True)
     labels[22] = replace(labels[22], forces_eV_per_A=3.0 * labels[22].forces_eV_per_A)
-    found = preflight(structures, labels, baseline, **PARTS)
-    told = next(finding for finding in found if finding.name == "test outside the range of training")
-    assert "volume" in told.evidence
-    assert "force" in told.evidence
+    findings = preflight(structures, labels, baseline, **PARTS)
+    departure = next(finding for finding in findings if finding.name == "test outside the range of training")
+    assert "volume" in departure.evidence
+    assert "force" in departure.evidence
 
 
 def test_stress_and_replay():
     structures, labels, _ = a_set()
-    found = names(preflight(structures, labels, None, **PARTS, options={"stress_weight": 0.0, "mode": "multihead"}))
-    assert found == ["multi-head without replay", "stress is not trained"]
+    named = names(preflight(structures, labels, None, **PARTS, options={"stress_weight": 0.0, "mode": "multihead"}))
+    assert named == ["multi-head without replay", "stress is not trained"]
     labels[0] = replace(labels[0], stress_eV_per_A3=None)
     replayed = preflight(structures, labels, None, **PARTS, options={"stress_weight": 0.1}, with_replay=True)
     assert names(replayed) == ["labels without stress"]

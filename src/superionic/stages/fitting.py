@@ -205,7 +205,7 @@ class Training:
             )
             state = self.bench.task(f"{label} {number}", call, engine=engine).result.state
         if state is None:
-            raise ValueError("a training has one epoch at least")
+            raise ValueError("a training needs at least one epoch")
         finish = finish_task.of(trainer=self.trainer, state=state)
         return self.bench.task(f"weights of {label}", finish, engine=engine)
 

@@ -47,18 +47,18 @@ def predict_task(context: Context, *, potential: ChosenPotential, atoms: Sequenc
 
 @dataclass(frozen=True)
 class TimedPredictions:
-    """What a potential says of structures, and what that costs.
+    """Predictions of a potential for structures, and their cost.
 
     Attributes
     ----------
     targets
-        Energies, forces and stresses of the structures that it could evaluate.
+        Energies, forces and stresses of the structures whose evaluation succeeded.
     evaluated
-        Their positions among those asked for.
+        Indices of these structures.
     failures
-        Of the others, why.
+        Reasons of failure of the others.
     cpu_s_per_atom
-        CPU time of an evaluation that has been compiled and loaded, per atom.
+        CPU time of an evaluation after loading and compilation, per atom.
     """
 
     targets: Targets
@@ -69,31 +69,31 @@ class TimedPredictions:
 
 @task(version=1)
 def timed_task(context: Context, *, potential: ChosenPotential, atoms: Sequence[Atoms]) -> TimedPredictions:
-    """Evaluate structures, a failure at its own cost, and time some of them once more."""
+    """Evaluate structures, where failures do not affect the others, and time repeated evaluations of one of them."""
     loaded = load(potential, context)
-    made, evaluated, failures = [], [], []
+    predicted, evaluated, failures = [], [], []
     for number, outcome in enumerate(evaluate_each(loaded, atoms)):
         if isinstance(outcome, CalculationFailed):
             failures.append(outcome.reason)
         else:
-            made.append(outcome)
+            predicted.append(outcome)
             evaluated.append(number)
         context.progress((number + 1) / len(atoms), "structures")
-    # As in dynamics: a structure that moves a little, after a first evaluation that compiles and makes lists.
-    again = [atoms[evaluated[0]].copy() for _ in range(_TIMED)] if evaluated else []
-    for seed, structure in enumerate(again):
+    # As in dynamics: a structure that moves a little, after a first evaluation that compiles and builds lists.
+    timed = [atoms[evaluated[0]].copy() for _ in range(_TIMED)] if evaluated else []
+    for seed, structure in enumerate(timed):
         structure.rattle(0.01, seed=seed)
-    for structure in again[:1]:
+    for structure in timed[:1]:
         loaded.evaluate(structure)
     began = time.process_time()
-    for structure in again:
+    for structure in timed:
         loaded.evaluate(structure)
     spent_s = time.process_time() - began
     targets = Targets(
-        np.array([prediction.energy_eV for prediction in made]),
-        tuple(np.array(prediction.forces_eV_per_A) for prediction in made),
-        np.array([prediction.stress_eV_per_A3 for prediction in made]).reshape(-1, 6),
+        np.array([prediction.energy_eV for prediction in predicted]),
+        tuple(np.array(prediction.forces_eV_per_A) for prediction in predicted),
+        np.array([prediction.stress_eV_per_A3 for prediction in predicted]).reshape(-1, 6),
     )
     return TimedPredictions(
-        targets, tuple(evaluated), tuple(failures), spent_s / max(sum(len(structure) for structure in again), 1)
+        targets, tuple(evaluated), tuple(failures), spent_s / max(sum(len(structure) for structure in timed), 1)
     )

@@ -64,14 +64,14 @@ def replay_data(
                 where=f"{bench.stage}: replay",
                 fix="give a file as `replay`",
             )
-        taken = [ranked[index].structure for index in evenly(len(ranked), MOST_OF_THE_RANKING)]
-        call = displaced_task.of(seed=bench.seed_for("replay data"), atoms=taken)
+        replayed = [ranked[index].structure for index in evenly(len(ranked), MOST_OF_THE_RANKING)]
+        prepared = displaced_task.of(seed=bench.seed_for("replay data"), atoms=replayed)
     else:
         file, name = keep(replay), Path(replay).name
         if not by_foundation:
             return bench.task("replay labels", labels_task.of(file=file, name=name))
-        call = structures_task.of(file=file, name=name)
-    structures = bench.task("structures of replay data", call)
+        prepared = structures_task.of(file=file, name=name)
+    structures = bench.task("structures of replay data", prepared)
     atoms = [structures.result.atoms[index] for index in range(len(bench.runner.one(structures).atoms))]
     predicted = predictions(bench, "labels of replay data", atoms, pretrained)
     return bench.task("replay data", predicted_task.of(atoms=atoms, targets=predicted.result))

@@ -118,7 +118,10 @@ def _loss(ended: Trained) -> float:
         If the trainer does not record it.
     """
     if ended.best_loss is None:
-        raise StageError("this trainer does not report its validation loss", fix="compare: superionic train compare")
+        raise StageError(
+            "this trainer does not report its validation loss",
+            fix="compare settings by their errors: superionic train compare",
+        )
     return ended.best_loss
 
 

@@ -103,8 +103,8 @@ def run(
         replay = replay_data(settings.replay, bench, pretrained, ranked, by_foundation=by_foundation)
     declared: Task[Shifts] | None = None
     if options.get("e0s") is not None:
-        declares = declared_task.of(potential=pretrained, trainer=trainer, options=options, atoms=data.atoms)
-        declared = bench.task(f"declared energies{tail}", declares)
+        declaration = declared_task.of(potential=pretrained, trainer=trainer, options=options, atoms=data.atoms)
+        declared = bench.task(f"declared energies{tail}", declaration)
     baseline = predictions(bench, f"predictions before training{tail}", data.atoms, pretrained)
     training = Training(bench, pretrained, trainer, data, baseline, declared)
     groups = [group_of(snapshot, settings.split_by) for snapshot in labelled]

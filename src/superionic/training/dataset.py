@@ -167,12 +167,12 @@ class LabelledSet:
 
     def subset(self, indices: Sequence[int] | IntArray) -> LabelledSet:
         """Return a selection of the structures, in the order of ``indices``."""
-        chosen = [int(index) for index in indices]
+        positions = [int(index) for index in indices]
         return replace(
             self,
-            structures=tuple(self.structures[i] for i in chosen),
-            targets=self.targets.subset(chosen),
-            groups=tuple(self.groups[i] for i in chosen),
+            structures=tuple(self.structures[i] for i in positions),
+            targets=self.targets.subset(positions),
+            groups=tuple(self.groups[i] for i in positions),
         )
 
     def compositions(self) -> list[dict[str, int]]:

@@ -459,7 +459,7 @@ def merge_sets(sets: Sequence[LabelledSet]) -> LabelledSet:
     """
     filled = [labelled for labelled in sets if len(labelled)]
     if not filled:
-        raise StageError("The teacher gave no usable label.", fix="Raise the limit on its forces.")
+        raise StageError("The teacher gave no label that can be used.", fix="Raise the limit on its forces.")
     if len({(labelled.settings_hash, labelled.energy_convention) for labelled in filled}) > 1:
         raise StageError(
             "Labels of different teachers would be mixed in one set.", fix="Label all structures with one potential."

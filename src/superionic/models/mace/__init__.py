@@ -1,4 +1,4 @@
-"""MACE: universal and own equivariant networks (Batatia et al., 2022), by a user's checkpoint."""
+"""MACE: universal and own equivariant networks (Batatia et al., 2022), from a user's checkpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from superionic.registry import Model
 
 
 def lammps_lines(symbols: Sequence[str], options: Mapping[str, Any]) -> list[str]:
-    """Give the lines of a LAMMPS input that choose an exported model."""
+    """Return the lines of a LAMMPS input that select an exported model."""
     del options
     return [
         "# made by: mace_create_lammps_model FILE --format=mliap  (LAMMPS with ML-IAP, KOKKOS and Python)",
@@ -29,7 +29,7 @@ MODEL = Model(
         name="mace",
         requirement="mace-torch==0.3.16",
         module="mace",
-        purpose="universal and own potentials MACE, by a user's checkpoint file, and their training",
+        purpose="universal and own potentials MACE, from a user's checkpoint file, and their training",
         licence="MIT (checkpoints have licences of their own)",
         main_packages=("ase", "e3nn", "mace-torch", "matscipy", "numpy", "scipy", "torch"),
         size_GB=1.4,

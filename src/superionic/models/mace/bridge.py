@@ -1,12 +1,12 @@
-"""A safe file format for MACE: settings as JSON and weights as arrays in one ``.npz``, nothing that runs code.
+"""A safe file format for MACE: settings as JSON and weights as arrays in one ``.npz``, without any code.
 
-A ``.model`` of MACE pickles whole Python objects, e3nn's compiled ones among them: it runs code when it is loaded, and
-only with the version of e3nn that wrote it. The bridge keeps what the network is made from and its weights. It is
-made once where the ``.model`` can be loaded and is trusted (``superionic engines convert``), and read anywhere: the
-network is built anew by the installed mace and e3nn, out of classes of mace that are named here.
+A ``.model`` of MACE pickles whole Python objects, including compiled ones of e3nn: it runs code when it is loaded, and
+loads only with the version of e3nn that wrote it. The bridge file holds the settings of the network and its weights. It
+is made once where the ``.model`` can be loaded and is trusted (``superionic engines convert``), and can be read
+anywhere: the installed mace and e3nn rebuild the network from classes of mace that are listed here.
 
-The file also carries what the original gave for the stored structure (or one like it of elements that the model
-covers), so that a bridge that is not true is noticed when it is read.
+The file also holds the original's energy and forces for the stored structure (or a similar one of elements that the
+model covers), so that an unfaithful file is detected when it is read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NO_BRIDGE = "This is no MACE file of superionic (settings and arrays)."
 _MAKE_IT = "Make it with superionic engines convert mace FILE.model"
 _GATES = ("silu", "tanh", "abs", None)
 _ARRAYS = ("atomic_energies", "atomic_inter_scale", "atomic_inter_shift")
-# Names of numbers that e3nn makes for itself; they differ from version to version and are made again.
+# Parts of the names of constants that e3nn creates itself; they differ between versions and are created again.
 _MADE_BY_E3NN = ("_compiled_main", "_w3j", "output_mask", ".bias")
 _NAMES = (
     "MLP_irreps", "apply_cutoff", "atomic_numbers", "avg_num_neighbors", "correlation", "distance_transform",
@@ -44,12 +44,12 @@ _TOLERANCE_EV_PER_A = 2e-3
 
 
 def settings_of(network: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Give what a network of MACE is made from: JSON values, and arrays.
+    """Return the settings of a network of MACE: JSON values, and arrays.
 
     Raises
     ------
     PotentialError
-        If it is of a kind that the bridge does not know.
+        If the bridge does not support this kind of network.
     """
     from mace.tools.scripts_utils import extract_config_mace_model
 
@@ -58,7 +58,7 @@ def settings_of(network: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     unknown = [name for name in ("cueq_config", "embedding_specs") if config.get(name) is not None]
     if not config or unknown or config["use_embedding_readout"]:
         raise PotentialError(
-            f"The bridge knows MACE's ScaleShiftMACE without extra inputs, and not this model ({kind}).",
+            f"The bridge supports only MACE's ScaleShiftMACE without extra inputs, and not this model ({kind}).",
             fix="Use the .model itself, with trust_sha256.",
         )
     gate = config["gate"]
@@ -81,12 +81,12 @@ def settings_of(network: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def build(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
-    """Build a network with the installed mace and e3nn, in double precision; its weights are still to be loaded.
+    """Build a network with the installed mace and e3nn, in double precision; weights are not yet loaded.
 
     Raises
     ------
     PotentialError
-        If a setting is missing or names what mace does not have.
+        If a setting is missing, or names something that mace lacks.
     """
     import warnings
 
@@ -97,7 +97,7 @@ def build(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
 
     missing = [name for name in _NAMES if name not in settings] + [name for name in _ARRAYS if name not in arrays]
     if missing:
-        raise PotentialError(f"The MACE file lacks {', '.join(missing)}.", fix="Make it anew from the .model.")
+        raise PotentialError(f"The MACE file lacks {', '.join(missing)}.", fix="Convert the .model again.")
     arguments: dict[str, Any] = {name: settings[name] for name in _NAMES}
     if arguments["gate"] not in _GATES:
         raise PotentialError(f"The bridge has no gate {arguments['gate']!r}.", fix="Use the .model with trust_sha256.")
@@ -117,7 +117,7 @@ def build(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
     torch.set_default_dtype(torch.float64)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of e3nn 0.4: it still uses torch.jit
+            warnings.simplefilter("ignore")  # from e3nn 0.4, which still uses torch.jit
             return modules.ScaleShiftMACE(
                 **arguments,
                 num_elements=len(arguments["atomic_numbers"]),
@@ -128,12 +128,12 @@ def build(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
 
 
 def load_arrays(network: Any, arrays: Mapping[str, np.ndarray]) -> None:
-    """Give a network its weights.
+    """Load weights into a network.
 
     Raises
     ------
     PotentialError
-        If a weight is missing, too many or of another shape. Only constants that e3nn makes for itself may differ.
+        If a weight is missing, superfluous or of another shape. Only constants that e3nn creates itself may differ.
     """
     import torch
 
@@ -153,7 +153,7 @@ def load_arrays(network: Any, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def write(network: Any, path: str | Path) -> None:
-    """Write a network of MACE as a bridge file, with what it gives for the structure of :func:`proof_structure`."""
+    """Write a network of MACE as a bridge file, with its energy and forces for the proof structure."""
     settings, arrays = settings_of(network)
     settings["format"] = _FORMAT
     state = {f"weight:{name}": value.detach().cpu().numpy() for name, value in network.state_dict().items()}
@@ -166,25 +166,25 @@ def write(network: Any, path: str | Path) -> None:
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
-    """Read the settings of a bridge file; needs numpy only.
+    """Read the settings of a bridge file, with numpy alone.
 
     Raises
     ------
     PotentialError
-        If it is no bridge file.
+        If it is not a bridge file.
     """
     return _open(path)[0]
 
 
 def read(path: str | Path) -> Any:
-    """Build the network of a bridge file and check that it gives what the original gave.
+    """Build the network of a bridge file, and check that it reproduces the original.
 
     Raises
     ------
     PotentialError
-        If it is no bridge file, or does not fit the installed mace.
+        If it is not a bridge file, or does not fit the installed mace.
     EngineError
-        If the network gives other numbers than the one that it was made from.
+        If the network gives other numbers than the original.
     """
     settings, arrays = _open(path)
     network = build(settings, arrays)
@@ -197,18 +197,18 @@ def read(path: str | Path) -> Any:
             f"This MACE file gives other numbers here than where it was made (energy {energy_error:.2g} eV/atom, "
             f"force {force_error:.2g} eV/Å).",
             where=str(path),
-            fix="Do not use it with this engine; make it anew from the .model.",
+            fix="Do not use it with this engine; convert the .model again.",
         )
     return network
 
 
 def unpickle(path: str | Path) -> Any:
-    """Load a ``.model``, which runs the code in it; only for a file that the user trusts by its checksum.
+    """Load a ``.model``, which runs the code in it; only for a file whose checksum the user trusts.
 
     Raises
     ------
     PotentialError
-        If it holds no model of MACE that can be loaded here.
+        If it holds no loadable model of MACE.
     """
     import warnings
 
@@ -231,7 +231,7 @@ def unpickle(path: str | Path) -> Any:
 
 
 def convert(settings: Mapping[str, Any], inputs: Any = None, context: Any = None) -> dict[str, Any]:
-    """Make a bridge file of a trusted ``.model`` (a task): ``file``, ``output``, ``trust_sha256``."""
+    """Convert a trusted ``.model`` to a bridge file (a task): ``file``, ``output``, ``trust_sha256``."""
     del inputs, context
     from superionic.potentials import checkpoints
 
@@ -244,7 +244,7 @@ def convert(settings: Mapping[str, Any], inputs: Any = None, context: Any = None
 
 
 def _evaluate(network: Any) -> tuple[float, np.ndarray]:
-    """Energy and forces of the proof structure in double precision, by a copy of the network."""
+    """Return energy and forces of the proof structure in double precision, by a copy of the network."""
     import copy
 
     from ase.data import chemical_symbols
@@ -267,15 +267,18 @@ def _open(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             arrays = {name: file[name] for name in file.files}
         settings: dict[str, Any] = json.loads(arrays.pop(_SETTINGS).tobytes())
         known = settings["format"] == _FORMAT
-    except (Exception, MemoryError) as error:  # an archive of any content: numpy and zipfile raise what they like
+    except (
+        Exception,
+        MemoryError,
+    ) as error:  # for an archive of arbitrary content, numpy and zipfile may raise anything
         raise PotentialError(_NO_BRIDGE, where=str(path), fix=_MAKE_IT) from error
     if not known:
-        raise PotentialError("This MACE file is of a later superionic.", where=str(path), fix=_MAKE_IT)
+        raise PotentialError("This MACE file is from a later version of superionic.", where=str(path), fix=_MAKE_IT)
     return settings, arrays
 
 
 def _demand_stored(archive: zipfile.ZipFile) -> None:
-    """Refuse an archive that grows when it is read: a bridge file is stored as it is.
+    """Refuse an archive that expands when it is read: a bridge file is stored uncompressed.
 
     Raises
     ------

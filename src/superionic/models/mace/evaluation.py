@@ -1,4 +1,4 @@
-"""How a network of MACE is imported and evaluated."""
+"""Import of mace, and evaluation of its networks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from superionic.potentials.checkpoints import TorchPotential
 
 
 def import_mace() -> Any:
-    """Import mace without its remarks, and without its switch that would make every later torch.load unsafe."""
+    """Import mace without its messages, and without its switch that would make every later torch.load unsafe."""
     import contextlib
     import io
     import logging
@@ -24,13 +24,13 @@ def import_mace() -> Any:
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            # Of e3nn 0.4: torch.jit, and a file of constants of its own that it loads as a pickle.
+            # From e3nn 0.4: torch.jit, and its own file of constants, which it loads as a pickle.
             warnings.simplefilter("ignore")
             import mace.modules
             import torch
 
-            # Without fusion: torch would compile other kernels after some evaluations, which round in another way, so
-            # that a result would depend on what its process did before.
+            # Without fusion, as torch would compile new kernels after some evaluations, which round differently: a
+            # result would depend on what its process did before.
             torch.jit.set_fusion_strategy([("STATIC", 0), ("DYNAMIC", 0)])
     finally:
         logging.disable(level)
@@ -40,7 +40,7 @@ def import_mace() -> Any:
 
 
 class MACEPotential(TorchPotential):
-    """MACE with a user's checkpoint; make it with :func:`load`."""
+    """MACE with a user's checkpoint; create it with :func:`superionic.models.mace.potential.load`."""
 
     def __init__(self, identity: PotentialIdentity, network: Any, *, precision: str, head: int, device: str) -> None:
         super().__init__(identity, network, device=device, dtype=checkpoints.torch_dtype(precision, "MACE"))
@@ -52,7 +52,7 @@ class MACEPotential(TorchPotential):
         self._n_species = len(numbers)
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
+        """Return energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
 
         Raises
         ------
@@ -71,7 +71,7 @@ class MACEPotential(TorchPotential):
         return Prediction(energy, forces, checkpoints.voigt(tensor3))
 
     def descriptors(self, atoms: Atoms) -> np.ndarray:
-        """Features of the atoms after the last interaction, which are invariant: (n_atoms, channels).
+        """Return the invariant features of the atoms after the last interaction, shape (n_atoms, channels).
 
         Raises
         ------
@@ -82,7 +82,7 @@ class MACEPotential(TorchPotential):
         """
         self.check_elements(atoms)
         features = self._network(self._data(atoms), compute_force=False)["node_feats"]
-        # The features of all layers stand side by side; those of the last one are scalars.
+        # The features of all layers are concatenated; those of the last layer are scalars.
         last = int(self._network.products[-1].linear.irreps_out.dim)
         last_features: np.ndarray = features.detach().cpu().numpy().astype(np.float64)[:, -last:]
         return last_features

@@ -1,12 +1,11 @@
-"""Structures as MACE takes them, in batches; predictions, and the loss over them.
+"""Structures as inputs of MACE, in batches; predictions, and the loss over them.
 
-Two losses of mace, by its own names: ``"stress"`` is the weighted mean of squared errors of the energy per atom, of
-force components and of stress components; ``"universal"`` (of the MACE-MP models) takes Huber's function instead, with
-δ = 0.01 eV/atom, eV/Å and eV/Å³, and a smaller δ for forces above 100 eV/Å. Weights of the stress are for GPa: those
-of mace are for eV/Å³, 160.2² = 25 669 times as large for the same loss. Structures without a stress do not enter its
-mean.
+There are two losses, by mace's names: ``"stress"`` is the weighted mean of squared errors of the energy per atom, force
+components and stress components; ``"universal"`` (that of the MACE-MP models) uses Huber's function instead, with
+δ = 0.01 eV/atom, eV/Å and eV/Å³, and a smaller δ for forces above 100 eV/Å. Weights of the stress are for GPa; mace's
+are for eV/Å³, 160.2² = 25 669 times as large for the same loss. Structures without a stress do not enter its mean.
 
-Energies are compared without their atoms' energies (E0), which are taken off in double precision.
+Energies are compared after the energies of atoms (E0) have been subtracted in double precision.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ class Graph:
     Attributes
     ----------
     tensors
-        What the network takes, by name.
+        Inputs of the network, by name.
     species
-        Place of each atom's element in the network's table, shape (n_atoms,).
+        Index of each atom's element in the network's table, shape (n_atoms,).
     """
 
     tensors: Mapping[str, Any]
@@ -47,21 +46,21 @@ class Graph:
 
 
 def check_elements(structures: Sequence[Atoms], numbers: Sequence[int], what: str) -> None:
-    """Check that a network knows all elements of a set.
+    """Check that a network covers all elements of a set.
 
     Parameters
     ----------
     structures
         The structures.
     numbers
-        Atomic numbers that the network knows.
+        Atomic numbers that the network covers.
     what
-        Name of the set, for people.
+        Name of the set in messages.
 
     Raises
     ------
     PotentialError
-        If it does not.
+        If an element is not covered.
     """
     met = {int(number) for atoms in structures for number in atoms.numbers}
     unknown = sorted(met - {int(number) for number in numbers})
@@ -69,13 +68,13 @@ def check_elements(structures: Sequence[Atoms], numbers: Sequence[int], what: st
         symbols = ", ".join(chemical_symbols[number] for number in unknown)
         first = next(i for i, atoms in enumerate(structures) if unknown[0] in atoms.numbers)
         raise PotentialError(
-            f"The MACE model does not know {symbols}, which {what} contains (first in its structure {first}).",
-            fix="Begin from a checkpoint that covers it, train from scratch, or take these structures out.",
+            f"The MACE model does not cover {symbols}, found in {what} (first in structure {first}).",
+            fix="Start from a checkpoint that covers it, train from scratch, or leave these structures out.",
         )
 
 
 def graphs(network: Any, structures: Sequence[Atoms]) -> list[Graph]:
-    """Find the neighbours of all atoms within the network's reach.
+    """Find the neighbours of all atoms within the cutoff of the network.
 
     Raises
     ------
@@ -115,14 +114,14 @@ def graphs(network: Any, structures: Sequence[Atoms]) -> list[Graph]:
 
 
 def forward(network: Any, batch: Sequence[Graph], head: int, *, training: bool = False) -> dict[str, Any]:
-    """Evaluate a batch by one head.
+    """Evaluate a batch with one head.
 
     Returns
     -------
     dict
         ``interaction_energy`` (n,), ``forces`` (atoms, 3) and ``stress`` (n, 3, 3) as tensors, which can be
-        differentiated if ``training``; ``sizes``: atoms of each structure; ``e0_eV``: sum of the atoms' energies of
-        each structure, shape (n,), in double precision.
+        differentiated if ``training``; ``sizes``: number of atoms of each structure; ``e0_eV``: sum of the energies of
+        atoms of each structure, shape (n,), in double precision.
     """
     import torch
 
@@ -150,7 +149,7 @@ def forward(network: Any, batch: Sequence[Graph], head: int, *, training: bool =
 
 
 def targets(outputs: Sequence[Mapping[str, Any]]) -> Targets:
-    """Gather predictions of batches."""
+    """Combine the predictions of batches."""
     energies: list[npt.NDArray[np.float64]] = []
     forces: list[npt.NDArray[np.float64]] = []
     stresses: list[npt.NDArray[np.float64]] = []
@@ -162,7 +161,7 @@ def targets(outputs: Sequence[Mapping[str, Any]]) -> Targets:
 
 
 def evaluate(network: Any, batches: Sequence[Graph], head: int, batch_size: int) -> Targets:
-    """Evaluate a set by one head."""
+    """Evaluate a set with one head."""
     parts = [batches[first : first + batch_size] for first in range(0, len(batches), batch_size)]
     outputs = []
     for part in parts:
@@ -172,16 +171,16 @@ def evaluate(network: Any, batches: Sequence[Graph], head: int, batch_size: int)
 
 
 def loss_of(output: Mapping[str, Any], reference: Targets, options: TrainOptions) -> Any:
-    """Loss of a batch, as a tensor.
+    """Return the loss of a batch, as a tensor.
 
     Parameters
     ----------
     output
-        Of :func:`forward`.
+        Output of :func:`forward`.
     reference
-        Labels of the batch, in the frame of the head.
+        Labels of the batch, with the zero of energy of the head.
     options
-        Kind of loss and its weights.
+        Options with the kind of loss and its weights.
     """
     import torch
 
@@ -201,7 +200,7 @@ def loss_of(output: Mapping[str, Any], reference: Targets, options: TrainOptions
 
 
 def loss_over(predicted: Targets, reference: Targets, options: TrainOptions) -> float:
-    """Loss over a whole set of predictions."""
+    """Return the loss over a whole set of predictions."""
     import torch
 
     full = predicted.stresses_eV_per_A3[:, _FULL].reshape(-1, 3, 3)
@@ -216,11 +215,11 @@ def loss_over(predicted: Targets, reference: Targets, options: TrainOptions) -> 
 
 
 def stress_notes(labelled: LabelledSet, what: str) -> tuple[str, ...]:
-    """Say how many labels lack a stress, if any does."""
+    """Return a remark on the number of labels without a stress, if there are any."""
     missing = int((~np.isfinite(labelled.targets.stresses_eV_per_A3).all(axis=1)).sum())
     if missing == 0:
         return ()
-    return (f"{missing} of {len(labelled)} labels of {what} have no stress and teach none",)
+    return (f"{missing} of {len(labelled)} labels of {what} have no stress",)
 
 
 def _mean_error(predicted: Any, reference: Any, loss: str, *, are_forces: bool = False) -> Any:

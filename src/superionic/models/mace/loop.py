@@ -1,7 +1,7 @@
-"""The loop of a training of MACE: one network, its data and its optimiser, epoch by epoch.
+"""The training loop of MACE: one network, its data and its optimiser, epoch by epoch.
 
-Energies, forces and stresses of the labels by one head, and of the replay data by the other; Adam under a cosine
-learning rate; a running mean of the weights. Everything that the next epoch depends on goes back into
+One head learns energies, forces and stresses of the labels, the other those of the replay data, by Adam with a cosine
+learning rate and a running mean of the weights. Everything on which the next epoch depends is returned in
 :class:`superionic.models.mace.state.TrainState`.
 """
 
@@ -27,14 +27,14 @@ from superionic.training.loop import arrays, batches, learning_rate, moments, re
 from superionic.training.metrics import epoch_entry
 
 EVALUATED_AT_A_TIME: Final = 16
-"""Structures in a batch of an evaluation."""
+"""Number of structures in a batch of an evaluation."""
 
 EpochCallback = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A set that is ready for the network: labels in its frame, neighbours found."""
+    """A set prepared for the network: labels at its zero of energy, and neighbour graphs."""
 
     labels: LabelledSet
     graphs: list[Graph]
@@ -42,7 +42,7 @@ class _Part:
 
 
 class Run:
-    """A network in training with its data; one segment's worth of epochs is done with it."""
+    """A network in training and its data, for the epochs of one segment."""
 
     def __init__(self, state: TrainState, train: LabelledSet, validation: LabelledSet | None) -> None:
         import torch
@@ -55,10 +55,10 @@ class Run:
         self.averaged = {name: torch.from_numpy(np.array(array)) for name, array in state.averaged.items()}
         is_double = mace_network.is_double(self.network)
         head = mace_weights.choose_head(list(self.network.heads), None)
-        self.train = self._part(shifted(train, state.references), head, "the training part")
+        self.train = self._part(shifted(train, state.references), head, "the training set")
         self.validation = None
         if validation is not None and len(validation) > 0:
-            self.validation = self._part(shifted(validation, state.references), head, "the validation part")
+            self.validation = self._part(shifted(validation, state.references), head, "the validation set")
         self.replay = self._part(state.replay, 0, "the replay data") if state.replay is not None and is_double else None
         self.n_batches = math.ceil(len(train) / self.options.batch_size)
         groups = [
@@ -77,7 +77,7 @@ class Run:
         restore(self.optimiser, self.trained, state, state.largest_moments)
 
     def before(self, state: TrainState) -> TrainState:
-        """Record the untouched start, and refuse labels in another frame."""
+        """Record the errors before training, and refuse labels with another zero of energy."""
         train = self._evaluate(self.train)
         if self.options.mode != "scratch":
             check_frame(train["mean_error_energy_meV_per_atom"], "training labels", self.options)
@@ -129,21 +129,20 @@ class Run:
         return _Part(labels, mace_graphs.graphs(self.network, labels.structures), head)
 
     def _replay_batches(self, epoch: int) -> Iterator[list[int]]:
-        """Batches of the replay data without end, in an order that is a function of seed and epoch."""
+        """Yield batches of the replay data endlessly, in an order that is a function of seed and epoch."""
         lap = 0
         while self.replay is not None:
             yield from batches(len(self.replay.labels), self.options.batch_size, [self.seed, epoch, lap, 1])
             lap += 1
 
     def _learn(self, part: _Part, batch: list[int], weight: float, summary: _Running) -> float:
-        """Add the gradient of a batch; give its loss."""
+        """Add the gradient of a batch, and return its loss."""
         output = mace_graphs.forward(self.network, [part.graphs[i] for i in batch], part.head, training=True)
         loss = mace_graphs.loss_of(output, part.labels.targets.subset(batch), self.options)
         value = float(loss.item())
         if not math.isfinite(value):
             raise CalculationFailed(
-                "the loss of the training is not a finite number any more: the learning rate is too high, or a label "
-                "is broken",
+                "the loss of the training is not a finite number: the learning rate is too high, or a label is broken",
                 {"learning_rate": self.options.learning_rate, "loss": value},
             )
         (weight * loss).backward()
@@ -158,7 +157,7 @@ class Run:
         self.optimiser.step()
         if self.options.ema_decay is None:
             return
-        # The first means would be those of the start alone; the same rule as in torch_ema, which mace uses.
+        # Otherwise the first means would be those of the start alone; the rule is that of torch_ema, which mace uses.
         decay = min(self.options.ema_decay, (1.0 + n_updates) / (10.0 + n_updates))
         with torch.no_grad():
             for name, mean in self.averaged.items():
@@ -185,7 +184,7 @@ class Run:
 
 
 class _Running:
-    """Predictions met on the way through an epoch; the last of each structure that was met."""
+    """Predictions collected during an epoch: the last one for each structure."""
 
     def __init__(self, labelled: LabelledSet) -> None:
         self.reference = labelled.targets
@@ -210,31 +209,31 @@ class _Running:
 
 
 def check_frame(mean_error_meV_per_atom: float, what: str, options: TrainOptions) -> None:
-    """Refuse labels that lie in another energy frame than the network.
+    """Refuse labels with another zero of energy than the network.
 
     Parameters
     ----------
     mean_error_meV_per_atom
-        Mean of prediction less label.
+        Mean of prediction minus label.
     what
         ``"training labels"`` or ``"replay labels"``.
     options
-        Those of the training.
+        Options of the training.
 
     Raises
     ------
     StageError
-        If no fine-tuning should have to learn such a difference.
+        If the difference is too large to be learned by fine-tuning.
     """
     if abs(mean_error_meV_per_atom) <= 1.0e3 * WINDOW_EV_PER_ATOM:
         return
-    fix = "Give the training part to start(), which fits the shift of each element"
+    fix = "Give the training set to start(), which fits the shift of each element"
     if what == "replay labels":
-        fix = "Give labels of the checkpoint's own reference, or say replay_labels: foundation"
+        fix = "Give labels of the checkpoint's own reference, or set replay_labels: foundation"
     elif options.e0s is not None:
-        fix = "Correct e0s, or leave it out to have the shifts fitted"
+        fix = "Correct e0s, or leave it out so that the shifts are fitted"
     raise StageError(
         f"The {what} lie {-1.0e-3 * mean_error_meV_per_atom:+.3f} eV/atom off the checkpoint's energies: they "
-        "are in another energy frame.",
+        "have another zero of energy.",
         fix=f"{fix}.",
     )

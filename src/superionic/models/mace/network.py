@@ -1,6 +1,6 @@
-"""Networks of MACE for training: read from a checkpoint, made anew, given a second head or additions of low rank.
+"""Networks of MACE for training: read from a checkpoint, newly built, with a second head or with low-rank additions.
 
-What mace has for this is used: :func:`load_foundations_elements` (weights into a network with more heads),
+They use mace's own functions: ``load_foundations_elements`` (weights into a network with more heads),
 ``remove_pt_head`` (one head out of several) and ``mace.modules.lora``.
 """
 
@@ -27,7 +27,7 @@ _DECAYS: Final = ("linear.weight", "skip_tp_full.weight")
 
 
 def prepare() -> None:
-    """Import torch and mace on one thread; raise :class:`EngineError` if they are not here."""
+    """Import torch and mace on one thread; raise :class:`EngineError` if they are not installed."""
     try:
         import torch
 
@@ -51,15 +51,15 @@ def checkpoint(
     foundation_head: str | None = None,
     trust_sha256: str | None = None,
 ) -> Any:
-    """Read the network to begin from: of a file, of earlier weights, or the test network.
+    """Read the network to start from: that of a file or of earlier weights, or the test network.
 
-    A network with several heads is brought to one: ``head``, or ``foundation_head`` where a file is read. Weights of a
-    multi-head training keep their two heads unless ``head`` is named.
+    A network with several heads is reduced to one: ``head``, or ``foundation_head`` for a file. Weights of a multi-head
+    training keep their two heads unless ``head`` is named.
 
     Raises
     ------
     PotentialError
-        If the file is none, a pickle that is not trusted, or no head is named where it has several.
+        If the file is not a checkpoint, is a pickle that is not trusted, or has several heads and none is named.
     """
     from superionic.models.mace.bridge import load_arrays
     from superionic.models.mace.potential import is_bridge, read_network
@@ -83,12 +83,12 @@ def checkpoint(
 
 
 def is_double(network: Any) -> bool:
-    """Whether a network has the two heads of a multi-head training."""
+    """Return whether a network has the two heads of a multi-head training."""
     return tuple(network.heads) == (FOUNDATION, TUNED)
 
 
 def single_head(network: Any, head: str | None) -> Any:
-    """Take one head out of a network; errors as :func:`superionic.models.mace.weights.choose_head`."""
+    """Reduce a network to one head; errors as in :func:`superionic.models.mace.weights.choose_head`."""
     heads = list(getattr(network, "heads", ["Default"]))
     index = mace_weights.choose_head(heads, head)
     if len(heads) == 1:
@@ -100,12 +100,12 @@ def single_head(network: Any, head: str | None) -> Any:
 
 
 def double_head(network: Any) -> Any:
-    """Give a network of one head a second one that begins as a copy of it.
+    """Add a second head, initially a copy of the first, to a network with one.
 
     Raises
     ------
     PotentialError
-        If mace's own function cannot do it for this network (three and more layers).
+        If mace's own function cannot do so for this network (three or more layers).
     """
     from mace.tools.finetuning_utils import load_foundations_elements
     from mace.tools.utils import AtomicNumberTable
@@ -137,18 +137,18 @@ def double_head(network: Any) -> Any:
 
 
 def _anew(network: Any) -> Any:
-    """Build a network again from its own weights.
+    """Rebuild a network from its own weights.
 
-    mace's surgery, and old checkpoints, hold constants (those of the radial basis) as parameters that would be trained.
+    Networks altered by mace, and old checkpoints, hold constants (of the radial basis) as parameters to be trained.
     """
     return mace_weights.unpack(mace_weights.pack(network))
 
 
 def scratch(options: TrainOptions, train: LabelledSet, seed: int) -> Any:
-    """Make a new network for a training set; random weights are a function of the seed.
+    """Build a new network for a training set; its random weights are a function of the seed.
 
-    The atoms' energies are those of the options or fitted to the labels; the scale is the root mean square of the
-    forces; the mean of what the atoms' energies leave becomes the shift.
+    The energies of atoms are those of the options or fitted to the labels; the scale is the root mean square of the
+    forces; the shift is the mean energy per atom that the energies of atoms leave.
 
     Raises
     ------
@@ -207,7 +207,7 @@ def scratch(options: TrainOptions, train: LabelledSet, seed: int) -> Any:
 
 
 def check_form(network: Any, options: TrainOptions) -> None:
-    """Refuse a form in the options that is not that of the checkpoint: it could not be heeded.
+    """Refuse options for another architecture than that of the checkpoint: they would have no effect.
 
     Raises
     ------
@@ -231,19 +231,19 @@ def check_form(network: Any, options: TrainOptions) -> None:
         requested = getattr(options, name)
         if requested is not None and requested != value:
             raise CampaignFileError(
-                f"{name} of the training is {requested}, and that of the checkpoint {value}.",
+                f"{name} of the training is {requested}, but that of the checkpoint is {value}.",
                 where=f"train.{name}",
-                fix="Leave it out: a checkpoint keeps its form. Or use mode scratch for a network of your own.",
+                fix="Leave it out: a checkpoint keeps its architecture. For a new network, set mode: scratch.",
             )
 
 
 def declared_shifts(network: Any, head: int, e0s: Mapping[str, float], symbols: Iterable[str]) -> dict[str, float]:
-    """Shifts from the atoms' energies of a network to those of the labels, for some elements.
+    """Return the shifts from a network's energies of atoms to those of the labels, for some elements.
 
     Raises
     ------
     CampaignFileError
-        If an element's energy is not given.
+        If the energy of an element is not given.
     """
     own = np.atleast_2d(network.atomic_energies_fn.atomic_energies.cpu().numpy())[head]
     place = {int(number): i for i, number in enumerate(network.atomic_numbers)}
@@ -255,7 +255,7 @@ def declared_shifts(network: Any, head: int, e0s: Mapping[str, float], symbols: 
 
 
 def add_lora(network: Any, options: TrainOptions, seed: int) -> Any:
-    """Give a network additions of low rank, which begin as nothing; its own weights are then fixed."""
+    """Add low-rank terms, initially zero, to a network, whose own weights are then fixed."""
     import torch
     from mace.modules.lora import inject_LoRAs
 
@@ -266,7 +266,7 @@ def add_lora(network: Any, options: TrainOptions, seed: int) -> Any:
 
 
 def trained_parameters(network: Any, options: TrainOptions) -> dict[str, Any]:
-    """Set what is trained, and give it by name in the order of the network."""
+    """Mark the parameters to train, and return them by name in the order of the network."""
     trained = {}
     for name, parameter in network.named_parameters():
         if options.mode == "lora":
@@ -281,12 +281,12 @@ def trained_parameters(network: Any, options: TrainOptions) -> dict[str, Any]:
 
 
 def decays(name: str) -> bool:
-    """Whether mace puts its penalty on a parameter: linear maps of the messages, and the products."""
+    """Return whether mace penalises a parameter: linear maps of the messages, and the products."""
     return name.startswith("products.") or (name.startswith("interactions.") and any(d in name for d in _DECAYS))
 
 
 def rebuild(fixed: Arrays, trained: Arrays, options: TrainOptions, seed: int) -> Any:
-    """Make the network of a state, in the precision of the training."""
+    """Build the network of a state, in the precision of the training."""
     import torch
 
     dtype = getattr(torch, options.dtype)
@@ -298,7 +298,7 @@ def rebuild(fixed: Arrays, trained: Arrays, options: TrainOptions, seed: int) ->
 
 
 def complete(network: Any, settings: npt.NDArray[Any]) -> dict[str, np.ndarray]:
-    """Give complete weights of a network; additions of low rank are put into the weights that they are added to."""
+    """Return complete weights of a network, with low-rank additions merged into them."""
     from mace.modules.lora import LoRADenseLinear, LoRAFCLayer, LoRAO3Linear
 
     arrays = mace_weights.arrays_of(network)
@@ -315,7 +315,7 @@ def complete(network: Any, settings: npt.NDArray[Any]) -> dict[str, np.ndarray]:
 
 
 def put(parameters: Mapping[str, Any], arrays: Arrays) -> None:
-    """Give parameters the values of arrays."""
+    """Set parameters to the values of arrays."""
     import torch
 
     with torch.no_grad():
@@ -324,7 +324,7 @@ def put(parameters: Mapping[str, Any], arrays: Arrays) -> None:
 
 
 def file_of(weights: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of the checkpoint that complete weights began from; empty if there is none."""
+    """Return the SHA-256 of the checkpoint from which weights were trained, or an empty string."""
     return str(json.loads(np.asarray(weights[SETTINGS], dtype=np.uint8).tobytes()).get("file_sha256", ""))
 
 
@@ -332,13 +332,13 @@ def _missing_e0s(symbols: Sequence[str]) -> None:
     raise CampaignFileError(
         f"e0s of the training lacks {', '.join(symbols)}.",
         where="train.e0s",
-        fix="Give the energy of an isolated atom of every element of the labels, or leave e0s out to have them fitted.",
+        fix="Give the energy of an isolated atom of every element of the labels, or leave e0s out to fit it.",
     )
 
 
 @contextlib.contextmanager
 def double_precision() -> Iterator[None]:
-    """Have mace build in double precision, and silence e3nn's warnings of torch.jit."""
+    """Let mace build networks in double precision, and silence e3nn's warnings about torch.jit."""
     import warnings
 
     import torch

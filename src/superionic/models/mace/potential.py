@@ -1,8 +1,8 @@
 """MACE (Batatia et al., Adv. Neural Inf. Process. Syst. 35 (2022)): adapter for a user's checkpoint.
 
-No weights come with its wheel. A checkpoint is either a *bridge file* (``.npz``: settings and arrays, nothing that
-runs; :mod:`superionic.models.mace.bridge` makes it and reads it with any version of e3nn), or a ``.model`` of MACE,
-which is a pickle that runs code when it is loaded and is therefore accepted only by its checksum.
+The wheel has no weights. A checkpoint is either a *bridge file* (``.npz``: settings and arrays without any code,
+written by :mod:`superionic.models.mace.bridge` and readable with any version of e3nn), or a ``.model`` of MACE, which
+is a pickle that runs code when it is loaded and is therefore accepted only by its checksum.
 
 Options of :func:`load`: ``file``; ``energy_convention`` and ``level_of_theory`` of the file; ``modal`` (the head of a
 file with several); ``head`` (that of a multi-head training, the tuned one by default); ``precision`` ("float32" or
@@ -30,13 +30,13 @@ from superionic.potentials.checkpoints import Statement
 
 PINNED_VERSION = "0.3.16"
 TEST_MODEL = "test"
-"""A small network with fixed random weights, built on the spot: it proves the engine, not a material."""
+"""A small network with fixed random weights, built on demand: it tests the engine and describes no material."""
 
 _TEST = Statement(TEST_MODEL, "own: a test model", "nothing: a test model with random weights", "MIT")
 
 
 def describe(model: str | None = None, **options: Any) -> PotentialIdentity:
-    """Describe a checkpoint as far as that goes without importing mace; of a pickle the elements stay unknown."""
+    """Describe a checkpoint as far as possible without importing mace; the elements of a pickle remain unknown."""
     file = options.get("file")
     if file is None:
         statement = _TEST if model == TEST_MODEL else Statement("-", checkpoints.NOT_STATED, checkpoints.NOT_STATED)
@@ -51,7 +51,7 @@ def describe(model: str | None = None, **options: Any) -> PotentialIdentity:
     return statement.identity("mace", PINNED_VERSION, digest, (), "MIT")
 
 
-_INSTEAD = "Let superionic engines convert mace FILE make a safe file of it once, where you trust it, and use that."
+_INSTEAD = "If you trust it, convert it once to a safe file (superionic engines convert mace FILE), and use that."
 
 
 def load(
@@ -73,20 +73,20 @@ def load(
     Parameters
     ----------
     model
-        A name for the checkpoint, for people; ``"test"`` without ``file`` builds the small test network.
+        A name for the checkpoint; ``"test"`` without ``file`` builds the small test network.
     weights
-        Trained weights: those of :mod:`superionic.models.mace.trainer`, which bring their network with them (a ``file``
-        is then the checkpoint they began from, and not read), or all weights of the model's own state dict by name.
+        Trained weights: those of :mod:`superionic.models.mace.trainer`, which include the settings of their network
+        (``file`` is then the checkpoint of the start, and not read), or all weights of the model's state dict by name.
     threads
-        Threads of torch in this process (a setting of the whole process).
+        Number of torch's threads, a setting of the whole process.
     file
         A bridge file, or a ``.model`` of MACE.
     energy_convention
-        A word of :mod:`superionic.conventions`; required with ``file``.
+        A convention of :mod:`superionic.conventions`; required with ``file``.
     level_of_theory
-        What the checkpoint was trained to reproduce.
+        Level of theory that the checkpoint was trained to reproduce.
     modal
-        Head of a file with several; needed then.
+        Name of the head; required for a file with several.
     head
         Head of trained weights with several: ``"tuned"`` (the default) or ``"foundation"``.
     precision
@@ -94,12 +94,12 @@ def load(
     device
         Torch device.
     trust_sha256
-        SHA-256 of a ``.model`` that may be loaded although it is a pickle.
+        SHA-256 of a ``.model`` that is trusted although it is a pickle.
 
     Raises
     ------
     PotentialError
-        On a file that is none of these, an unknown head, option or convention, or weights that do not fit.
+        If the file is none of these, a head, option or convention is unknown, or weights do not fit.
     """
     checkpoints.torch_dtype(precision, "MACE")
     import torch
@@ -138,17 +138,17 @@ def read_network(model: str | None = None, *, file: str | None = None, trust_sha
     Raises
     ------
     PotentialError
-        On neither of the two, a file that is no checkpoint of MACE, or a pickle that is not trusted.
+        If it is neither, the file is not a checkpoint of MACE, or a pickle is not trusted.
     """
     if file is None:
         if model != TEST_MODEL:
-            raise PotentialError("MACE has no model of its own here.", fix="Give the `file` of a checkpoint.")
+            raise PotentialError("MACE has no model of its own here.", fix="Give a checkpoint as `file`.")
         return test_network()
     return _read(file, checkpoints.checksum(file), trust_sha256)
 
 
 def is_bridge(file: str | Path) -> bool:
-    """Whether a file is a bridge file (by its name)."""
+    """Return whether a file is a bridge file, judged by its name."""
     return Path(file).suffix == ".npz"
 
 
@@ -182,7 +182,7 @@ def _stated(digest: str, model: str | None, options: Mapping[str, Any]) -> State
 def _read(file: str, digest: str, trust_sha256: str | None) -> Any:
     if is_bridge(file):
         with warnings.catch_warnings():
-            # Of e3nn 0.4: it copies a network (for the bridge's proof) by torch.jit.
+            # From e3nn 0.4, which copies a network (for the check of the bridge) by torch.jit.
             warnings.filterwarnings("ignore", message=r"`?torch\.jit", category=DeprecationWarning)
             return mace_bridge.read(file)
     checkpoints.demand_trust(file, digest, trust_sha256, instead=_INSTEAD)

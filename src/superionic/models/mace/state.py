@@ -1,4 +1,4 @@
-"""Options and state of a training of MACE: plain values and arrays, no engine needed."""
+"""Options and state of a training of MACE: plain values and arrays, without the engine."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from superionic.training.dataset import LabelledSet
 from superionic.training.state import AdamState, Arrays, Options, refuse
 
 MODES: Final = ("naive", "frozen", "lora", "multihead", "scratch")
-"""What is trained: all weights; all but those that ``freeze`` names; additions of low rank to the weights (LoRA); all
-weights with a second head for the labels, while the first goes on learning replay data; a new network."""
+"""Modes of training: all weights; all but those named by ``freeze``; low-rank additions to the weights (LoRA); all
+weights, with a second head for the labels while the first keeps training on replay data; a new network."""
 
 LOSSES: Final = ("stress", "universal")
-"""Loss functions, by the names that mace has for them."""
+"""Loss functions, by mace's names."""
 
 DTYPES: Final = ("float32", "float64")
 
@@ -25,66 +25,65 @@ FREEZE: Final[Mapping[str, tuple[str, ...]]] = {
     "interactions": ("node_embedding", "radial_embedding", "interactions"),
     "all-but-readout": ("node_embedding", "radial_embedding", "interactions", "products"),
 }
-"""Choices of ``freeze`` → modules that keep their weights: embeddings of elements and distances; with the messages as
-well; with the products as well, so that the readouts alone are trained."""
+"""Choices of ``freeze`` → modules whose weights stay fixed: embeddings of elements and distances; the messages as well;
+the products as well, so that only the readouts are trained."""
 
 ARCHITECTURE: Final[Mapping[str, Any]] = {"channels": 128, "layers": 2, "correlation": 3, "r_max_A": 5.0, "max_L": 1}
-"""Form of a new network where the options say nothing (paper A: 128 channels, 2 layers, correlation 3, 5 Å)."""
+"""Default architecture of a new network (paper A: 128 channels, 2 layers, correlation 3, 5 Å)."""
 
 _CAN_BE_NONE: Final = ("patience", "clip_gradient", "ema_decay", *ARCHITECTURE)
 
 
 @dataclass(frozen=True)
 class TrainOptions(Options):
-    """How to train. Every value is used as it stands; none is changed in silence.
+    """Options of a training of MACE. Every value is used as given; none is silently changed.
 
     Attributes
     ----------
     mode
         One of :data:`MODES`.
     epochs
-        Longest training, over which the learning rate falls; segments are parts of it (paper A: 500).
+        Largest number of epochs, over which the learning rate falls and of which segments are parts (paper A: 500).
     patience
-        Epochs without a better validation loss after which training ends; ``None`` for never (paper A: 20).
+        Number of epochs without a better validation loss after which training ends; ``None`` for never (paper A: 20).
     batch_size
-        Structures in one step; in multi-head training that many, and as many of the replay data.
+        Number of structures in one step; multi-head training adds as many of the replay data.
     learning_rate
         Initial learning rate of Adam (paper A: 0.01).
     decay_fraction
-        Learning rate at the end as a fraction of the initial one, cosine in between; 1 for a constant rate.
+        Final learning rate as a fraction of the initial one, with a cosine in between; 1 for a constant rate.
     freeze
-        Modules that keep their weights, see :data:`FREEZE`.
+        Modules whose weights stay fixed; see :data:`FREEZE`.
     initial
-        ``"pretrained"``; ``"random"`` is heeded in ``"scratch"`` alone, and refused elsewhere.
+        ``"pretrained"``; ``"random"`` is accepted in the mode ``"scratch"`` only.
     loss
-        ``"stress"``: squared errors; ``"universal"``: Huber, where large forces count less.
+        ``"stress"``: squared errors; ``"universal"``: Huber loss, in which large forces count less.
     energy_weight, force_weight, stress_weight
-        Weights of the energy (eV/atom), the forces (eV/Å) and the stress (GPa).
+        Weights in the loss of the energy (eV/atom), the forces (eV/Å) and the stress (GPa).
     replay_weight
-        Weight of the loss over replay data against that over the labels.
+        Weight of the loss over replay data relative to that over the labels.
     replay_labels
-        ``"given"``: as the replay set has them; ``"foundation"``: replaced by what the checkpoint says of its
-        structures.
+        ``"given"``: labels of the replay set; ``"foundation"``: the checkpoint's own predictions for its structures.
     ema_decay
-        Decay of the running mean of the weights, which is what is validated and kept; ``None`` for no mean.
+        Decay of the running mean of the weights, which is validated and saved; ``None`` for no mean.
     amsgrad
         Whether Adam divides by the largest second moment so far.
     weight_decay
-        Penalty on squared weights of messages and products, as in mace.
+        Penalty on the squared weights of messages and products, as in mace.
     clip_gradient
         Largest norm of the gradient; a larger one is scaled down. ``None`` for no limit.
     dtype
-        ``"float64"`` or ``"float32"``: a checkpoint is brought to it before training.
+        Precision, ``"float64"`` or ``"float32"``, to which a checkpoint is converted before training.
     e0s
-        Energy in eV of an isolated atom of each element in the labels' own frame; by default they are fitted to the
-        training labels.
+        Energy in eV of an isolated atom of each element by the reference of the labels; by default they are fitted to
+        the training labels.
     foundation_head
-        Head of the checkpoint to begin from, if its file has several.
+        Head of the checkpoint to start from, if its file has several.
     lora_rank, lora_alpha
-        Rank of the additions of ``"lora"``, and their scale times the rank.
+        Rank of the low-rank additions of ``"lora"``, and their scale times the rank.
     channels, layers, correlation, r_max_A, max_L
-        Form of a new network (``"scratch"``), see :data:`ARCHITECTURE`. In any other mode the form is that of the
-        checkpoint, and a value that differs from it is refused.
+        Architecture of a new network (``"scratch"``); see :data:`ARCHITECTURE`. In any other mode it is that of the
+        checkpoint, and a different value is refused.
     """
 
     mode: str = "naive"
@@ -142,25 +141,25 @@ class TrainOptions(Options):
 
     def _judge_mode(self) -> None:
         if self.initial not in ("pretrained", "random") or (self.initial == "random" and self.mode != "scratch"):
-            refuse("initial", self.initial, "MACE is trained from random weights by the option mode: scratch.")
+            refuse("initial", self.initial, "To train MACE from random weights, set mode: scratch.")
         if self.mode == "frozen" and self.freeze == "none":
-            refuse("freeze", self.freeze, f"Say what keeps its weights: {', '.join(list(FREEZE)[1:])}.")
+            refuse("freeze", self.freeze, f"Name the modules to freeze: {', '.join(list(FREEZE)[1:])}.")
         if self.mode in ("naive", "lora", "scratch") and self.freeze != "none":
-            refuse("freeze", self.freeze, f"Mode {self.mode} freezes nothing; say mode: frozen, or freeze: none.")
+            refuse("freeze", self.freeze, f"Mode {self.mode} freezes nothing; set mode: frozen, or freeze: none.")
         if self.mode == "multihead" and self.replay_weight == 0.0:
             refuse("replay_weight", 0.0, "Without replay the first head forgets; give a weight above 0.")
 
     def architecture(self) -> dict[str, Any]:
-        """Form of a new network, with the defaults filled in."""
+        """Return the architecture of a new network, completed by defaults."""
         values = {name: getattr(self, name) for name in ARCHITECTURE}
         return {name: default if values[name] is None else values[name] for name, default in ARCHITECTURE.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainState(AdamState):
-    """All that the rest of a training depends on; it needs the checkpoint no more.
+    """Everything on which the rest of a training depends; the checkpoint is no longer needed.
 
-    In ``history`` there is ``replay`` beside ``train`` and ``validation``. ``best_weights`` are complete weights
+    Entries of ``history`` have ``replay`` beside ``train`` and ``validation``. ``best_weights`` are complete weights
     (:mod:`superionic.models.mace.weights`).
 
     Attributes
@@ -170,7 +169,7 @@ class TrainState(AdamState):
     fixed
         Settings of the network and arrays that training does not change.
     trained
-        What it changes, by name of parameter.
+        Arrays that training changes, by name of parameter.
     averaged
         Running means of the trained parameters; empty without ``ema_decay``.
     largest_moments
@@ -178,7 +177,7 @@ class TrainState(AdamState):
     replay
         Replay data of a multi-head training.
     notes
-        What a report has to say of the data, in sentences.
+        Remarks on the data for the report, in sentences.
     """
 
     options: TrainOptions
@@ -192,5 +191,5 @@ class TrainState(AdamState):
 
     @property
     def weights(self) -> Arrays:
-        """All arrays as they are now, without the running mean."""
+        """All current arrays, without the running mean."""
         return {**self.fixed, **self.trained}

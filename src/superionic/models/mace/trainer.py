@@ -1,23 +1,23 @@
-"""Training of MACE in segments that resume exactly: a user's checkpoint tuned in several ways, and new networks.
+"""Training of MACE in segments that resume exactly: several ways to fine-tune a user's checkpoint, and new networks.
 
 Modes (:data:`superionic.models.mace.state.MODES`):
 
-- ``naive``: all weights are tuned. It learns fast and forgets what it is not shown.
-- ``frozen``: the modules that ``freeze`` names keep their weights.
-- ``lora``: small additions of low rank are tuned (``mace.modules.lora``); the result has them put into its weights.
-- ``multihead``: a second head learns the labels while the first goes on learning replay data, so that the part that
-  they share is held in place (paper A). Each step takes a batch of labels and one of replay data. Without replay data
-  it is refused: it would be naive fine-tuning under another name.
+- ``naive``: all weights are trained. The model learns fast, and forgets whatever is not in the labels.
+- ``frozen``: the modules named by ``freeze`` keep their weights.
+- ``lora``: small low-rank additions are trained (``mace.modules.lora``), and merged into the final weights.
+- ``multihead``: a second head learns the labels while the first keeps training on replay data, which stabilises the
+  part that they share (paper A). Each step takes a batch of labels and one of replay data. Without replay data the mode
+  is refused: it would be naive fine-tuning under another name.
 - ``scratch``: a new network.
 
-mace's own runner cannot be stopped and resumed without a trace and changes settings in silence (see
+mace's own runner cannot be stopped and resumed without a trace and silently changes settings (see
 ``docs/how-to/train-mace.md``), so networks, heads and losses are mace's and the loop is ours: the order of the batches
-is a function of seed and epoch, the learning rate of the step, and weights, their running means and moments of Adam
-travel in :class:`TrainState` bit for bit. On one CPU thread k segments equal one long run exactly.
+is a function of seed and epoch, the learning rate one of the step, and :class:`TrainState` carries weights, their
+running means and Adam's moments bit for bit. On one CPU thread, k segments equal one long run exactly.
 
-Labels are brought to the checkpoint's energy frame by per-element shifts, which :func:`start` fits on the training part
-(or takes from the options) and :func:`train_epochs` takes off; a tuned model stays in that frame. A new network takes
-the frame of its labels.
+Labels are brought to the checkpoint's zero of energy by per-element shifts, which :func:`start` fits to the training
+set (or takes from the options) and :func:`train_epochs` subtracts; a fine-tuned model keeps that zero. A new network
+has the zero of its labels.
 """
 
 from __future__ import annotations
@@ -70,32 +70,32 @@ def start(
     Parameters
     ----------
     model
-        Name of the checkpoint, for people; ``"test"`` without ``file`` begins from the small test network.
+        Name of the checkpoint; ``"test"`` without ``file`` starts from the small test network.
     file
         The checkpoint: a bridge file (``superionic engines convert mace``), or a ``.model`` with ``trust_sha256``.
     weights
-        Weights of an earlier training to go on from (a further rung of a ladder); ``scratch`` begins anew all the same.
+        Initial weights, from an earlier training (a previous rung of a ladder); ``scratch`` ignores them.
     seed
-        Seed of the order of the batches, and of the weights that begin as random numbers.
+        Seed of the order of the batches, and of random initial weights.
     options
-        How to train.
+        Options of the training.
     train
-        The training part, to fit the per-element shifts of its labels on; without it labels must be in the
-        checkpoint's frame. A new network (``scratch``) needs it.
+        The training set, to whose labels per-element shifts are fitted; without it, labels must have the checkpoint's
+        zero of energy. A new network (``scratch``) requires it.
     replay
-        Replay data of ``multihead``: labels in the checkpoint's frame, best those it was trained on; or any structures,
-        if ``replay_labels`` is ``"foundation"``.
+        Replay data of ``multihead``: labels with the checkpoint's zero of energy, ideally those it was trained on; or
+        any structures, if ``replay_labels`` is ``"foundation"``.
     trust_sha256
-        SHA-256 of a ``.model`` that may be loaded although it is a pickle.
+        SHA-256 of a ``.model`` that is trusted although it is a pickle.
 
     Raises
     ------
     CampaignFileError
-        If replay data are missing or of no use, or an option contradicts the checkpoint.
+        If replay data are missing or not usable, or an option contradicts the checkpoint.
     PotentialError
-        If the checkpoint cannot be read, or does not know an element of the labels.
+        If the checkpoint cannot be read, or does not cover an element of the labels.
     StageError
-        If the labels teach no stress although it has a weight, or replay labels are in another frame.
+        If no label has a stress although it has a weight, or replay labels have another zero of energy.
     EngineError
         If mace cannot be imported here.
     """
@@ -129,15 +129,15 @@ def start(
             replay, more = _replay(network, replay, options)
             notes.extend(more)
         if train is not None:
-            mace_graphs.check_elements(train.structures, numbers, "the training part")
+            mace_graphs.check_elements(train.structures, numbers, "the training set")
             references = _references(network, train, options)
             if references.degenerate:
                 notes.append(
-                    "the training labels do not determine each element's energy shift, only that of cells composed as "
-                    "they are"
+                    "the training labels do not determine the energy shift of each element, only that of cells of the "
+                    "same compositions"
                 )
     if train is not None:
-        notes.extend(mace_graphs.stress_notes(train, "the training part"))
+        notes.extend(mace_graphs.stress_notes(train, "the training set"))
     first = mace_weights.pack(network, file_sha256=digest)
     if options.mode == "lora":
         network = mace_network.add_lora(network, options, seed)
@@ -180,18 +180,18 @@ def train_epochs(
     Raises
     ------
     CalculationFailed
-        If the loss is not finite any more (a learning rate that is too high, or a broken label).
+        If the loss is no longer finite (a learning rate too high, or a broken label).
     PotentialError
-        If the network does not know an element of the labels.
+        If the network does not cover an element of the labels.
     StageError
-        If the labels are in another energy frame than the network, or teach no stress although it has a weight.
+        If the labels have another zero of energy than the network, or no stress although it has a weight.
     EngineError
         If mace cannot be imported here.
     ValueError
         If ``options`` are not those of ``state``.
     """
     if options is not None and options != state.options:
-        raise ValueError("options cannot change in the course of a training")
+        raise ValueError("options cannot change during a training")
     _check_stress(train, state.options)
     mace_network.prepare()
     run = Run(state, train, validation)
@@ -219,14 +219,14 @@ def declared_shifts(
     weights: Mapping[str, np.ndarray] | None = None,
     trust_sha256: str | None = None,
 ) -> dict[str, float]:
-    """Shift in eV of each element of structures that ``options.e0s`` declares: its energy less the checkpoint's.
+    """Return the shift in eV of each element: its energy in ``options.e0s`` minus that in the checkpoint.
 
     Raises
     ------
     CampaignFileError
         If ``options`` declare no energy of an element.
     PotentialError
-        If the checkpoint cannot be read, or does not know an element.
+        If the checkpoint cannot be read, or does not cover an element.
     """
     mace_network.prepare()
     head = options.foundation_head
@@ -248,26 +248,26 @@ def predict(
     dtype: str = "float64",
     batch_size: int = EVALUATED_AT_A_TIME,
 ) -> Targets:
-    """Evaluate MACE on many structures, in its own energy frame.
+    """Evaluate MACE on many structures, with its own zero of energy.
 
     Parameters
     ----------
     structures
         Periodic structures.
     model, file, weights, trust_sha256
-        As :func:`start` takes them.
+        As in :func:`start`.
     head
-        Which head; needed for a file with several. Weights of a multi-head training give the tuned head by default,
-        ``"foundation"`` the other.
+        Name of the head; required for a file with several. For weights of a multi-head training, the default is the
+        tuned head; the other is ``"foundation"``.
     dtype
         Precision of the evaluation.
     batch_size
-        Structures evaluated at a time.
+        Number of structures evaluated at a time.
 
     Raises
     ------
     PotentialError
-        If the checkpoint cannot be read, has no such head or does not know an element.
+        If the checkpoint cannot be read, has no such head or does not cover an element.
     """
     mace_network.prepare()
     import torch
@@ -280,23 +280,23 @@ def predict(
 
 
 def pseudo_labelled(structures: Sequence[Atoms], **checkpoint: Any) -> LabelledSet:
-    """Label structures by a checkpoint itself, as replay data for it; options of :func:`predict`."""
+    """Label structures with a checkpoint itself, as replay data for it; options as in :func:`predict`."""
     labels = predict(structures, **checkpoint)
     groups = tuple(str(number) for number in range(len(structures)))
     return LabelledSet(tuple(structures), labels, groups, "the checkpoint itself", "that of the checkpoint")
 
 
 def write_file(weights: Mapping[str, np.ndarray], path: str, *, head: str | None = None) -> str:
-    """Write trained weights as a bridge file with one head, which every part of superionic takes as ``file``.
+    """Write trained weights as a bridge file with one head, which all of superionic accepts as ``file``.
 
     Parameters
     ----------
     weights
         ``best_weights`` of a training.
     path
-        Where to; it ends in ``.npz``.
+        Path of the file, ending in ``.npz``.
     head
-        Which head of a multi-head training; the tuned one by default.
+        Name of the head of a multi-head training; by default the tuned one.
 
     Returns
     -------
@@ -312,26 +312,26 @@ def write_file(weights: Mapping[str, np.ndarray], path: str, *, head: str | None
 
 
 def _check_sets(options: TrainOptions, train: LabelledSet | None, replay: LabelledSet | None) -> None:
-    """Refuse a training that could not be what it is called."""
+    """Refuse a training whose data do not fit its mode."""
     if options.mode == "multihead" and (replay is None or len(replay) == 0):
         raise CampaignFileError(
             "Multi-head training of MACE needs replay data: without them its first head forgets, as in naive "
             "fine-tuning.",
             where="train.mode",
-            fix="Give a part of what the checkpoint was trained on, or structures with replay_labels: foundation; or "
-            "say mode: naive.",
+            fix="Give some of the data that the checkpoint was trained on, or structures with replay_labels: "
+            "foundation; or set mode: naive.",
         )
     if options.mode != "multihead" and replay is not None:
         raise CampaignFileError(
             f"Mode {options.mode} of MACE has no use for replay data.",
             where="train.mode",
-            fix="Say mode: multihead, or leave out the replay data.",
+            fix="Set mode: multihead, or leave out the replay data.",
         )
     if options.mode == "scratch" and train is None:
         raise CampaignFileError(
-            "A new MACE network is made for its training labels, and none are given.",
+            "A new MACE network is built for its training labels, but none are given.",
             where="train.mode",
-            fix="Give the training part to start().",
+            fix="Give the training set to start().",
         )
     if train is not None:
         _check_stress(train, options)
@@ -340,25 +340,25 @@ def _check_sets(options: TrainOptions, train: LabelledSet | None, replay: Labell
 def _check_stress(train: LabelledSet, options: TrainOptions) -> None:
     if options.stress_weight > 0.0 and not np.isfinite(train.targets.stresses_eV_per_A3).all(axis=1).any():
         raise StageError(
-            f"The stress has a weight of {options.stress_weight:g} in the loss, and no training label has a stress.",
+            f"The stress has a weight of {options.stress_weight:g} in the loss, but no training label has a stress.",
             where="train.stress_weight",
-            fix="Make labels with stress (cells that change need it), or say stress_weight: 0.",
+            fix="Calculate labels with stress (variable cells need it), or set stress_weight: 0.",
         )
 
 
 def _replay(network: Any, replay: LabelledSet, options: TrainOptions) -> tuple[LabelledSet, tuple[str, ...]]:
-    """Replay data as the first head learns them, and what is to be said of them."""
+    """Return the replay data for the first head, and remarks on them."""
     own = mace_graphs.evaluate(network, mace_graphs.graphs(network, replay.structures), 0, EVALUATED_AT_A_TIME)
     if options.replay_labels == "foundation":
-        made = f"the {len(replay)} structures of the replay data are labelled by the checkpoint itself"
-        return replace(replay, targets=own), (made,)
+        note = f"the {len(replay)} structures of the replay data are labelled by the checkpoint itself"
+        return replace(replay, targets=own), (note,)
     error = errors(own, replay.targets).mean_error_energy_meV_per_atom
     check_frame(error, "replay labels", options)
     return replay, mace_graphs.stress_notes(replay, "the replay data")
 
 
 def _references(network: Any, train: LabelledSet, options: TrainOptions) -> ElementReferences:
-    """Shifts from the network's energies to the labels: fitted, or as the options say."""
+    """Return the shifts from the network's energies to the labels: fitted, or according to the options."""
     head = mace_weights.choose_head(list(network.heads), None)
     own = mace_graphs.evaluate(network, mace_graphs.graphs(network, train.structures), head, EVALUATED_AT_A_TIME)
     differences = train.targets.energies_eV - own.energies_eV

@@ -1,8 +1,8 @@
-"""Weights of a trained MACE that say by themselves what network they belong to.
+"""Weights of a trained MACE that include the settings of their network.
 
-A training changes the network: from scratch there is no checkpoint at all, and multi-head training adds a head. So the
-weights that :mod:`superionic.models.mace.trainer` gives carry the settings of their network among the arrays (under
-:data:`SETTINGS`), and can be loaded without the checkpoint that they began from.
+A training may change the network: from scratch there is no checkpoint at all, and multi-head training adds a head. The
+weights from :mod:`superionic.models.mace.trainer` therefore include the settings of their network among the arrays
+(under :data:`SETTINGS`), and can be loaded without the checkpoint from which training started.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _ORIGIN: Final = "file_sha256"
 _WHERE: Final = "`modal` of a file, `foundation_head` to train from it, `head` of trained weights"
 
 FOUNDATION: Final = "foundation"
-"""Head of a multi-head training that goes on giving what the checkpoint gave."""
+"""Head of a multi-head training that continues to reproduce the checkpoint."""
 
 TUNED: Final = "tuned"
 """Head of a multi-head training for the new labels."""
 
 
 def is_complete(weights: Mapping[str, np.ndarray]) -> bool:
-    """Whether weights say what network they belong to."""
+    """Return whether weights include the settings of their network."""
     return SETTINGS in weights
 
 
 def settings_of_weights(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Read what the network of complete weights is made from.
+    """Read the settings of the network from complete weights.
 
     Raises
     ------
@@ -45,43 +45,43 @@ def settings_of_weights(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
         settings: dict[str, Any] = json.loads(np.asarray(weights[SETTINGS], dtype=np.uint8).tobytes())
     except (KeyError, ValueError) as error:
         raise PotentialError(
-            "These weights do not say what MACE network they belong to.",
-            fix="Give the `best_weights` of a training of superionic as they are.",
+            "These weights lack the settings of their MACE network.",
+            fix="Give the unchanged `best_weights` of a training by superionic.",
         ) from error
     return settings
 
 
 def check_origin(weights: Mapping[str, np.ndarray], file_sha256: str) -> None:
-    """Check that complete weights began from a file, as far as they say from which.
+    """Check that training of complete weights started from a file, if they record the file.
 
     Raises
     ------
     PotentialError
-        If they began from another one.
+        If it started from another one.
     """
     origin = settings_of_weights(weights).get(_ORIGIN, "")
     if origin not in ("", file_sha256):
         raise PotentialError(
-            f"These weights were trained from another checkpoint (SHA-256 {origin[:12]}...) than the one that is given "
+            f"These weights were trained from another checkpoint (SHA-256 {origin[:12]}...) than the given file "
             f"({file_sha256[:12]}...).",
-            fix="Give the `file` that the training began from.",
+            fix="Give the `file` from which the training started.",
         )
 
 
 def pack(network: Any, *, file_sha256: str = "") -> dict[str, np.ndarray]:
-    """Give all weights of a network of MACE by name, and its settings with them.
+    """Return all weights of a network of MACE by name, together with its settings.
 
     Parameters
     ----------
     network
         The network.
     file_sha256
-        SHA-256 of the checkpoint that it began from, if there is one.
+        SHA-256 of the checkpoint from which it was trained, if there is one.
 
     Raises
     ------
     PotentialError
-        If it is of a kind that the bridge does not know.
+        If the bridge does not support this kind of network.
     """
     from superionic.models.mace.bridge import settings_of
 
@@ -92,7 +92,7 @@ def pack(network: Any, *, file_sha256: str = "") -> dict[str, np.ndarray]:
 
 
 def arrays_of(network: Any) -> dict[str, np.ndarray]:
-    """Give all weights of a network by name, without its settings."""
+    """Return all weights of a network by name, without its settings."""
     return {name: tensor.detach().cpu().numpy().copy() for name, tensor in network.state_dict().items()}
 
 
@@ -119,12 +119,12 @@ def unpack(weights: Mapping[str, np.ndarray]) -> Any:
 
 
 def choose_head(heads: Sequence[str], head: str | None) -> int:
-    """Find a head by name; without a name the only one, or the tuned one of a multi-head training.
+    """Return the index of a head by name; without a name, the only one, or the tuned one of a multi-head training.
 
     Raises
     ------
     PotentialError
-        If there is no such head, or several and none is named: energies of the wrong head look right and are not.
+        If there is no such head, or there are several and none is named: energies of a wrong head look right.
     """
     if head is None and len(heads) == 1:
         return 0

@@ -359,7 +359,7 @@ def _settings(file: str | Path) -> dict[str, Any]:
         known = kind in _MODULES
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise PotentialError(
-            "This is not the folder of a matgl potential: it has no readable model.json.",
+            "This is not the folder of a matgl potential: it has no model.json, or one that cannot be read.",
             where=str(path),
             fix="Give the folder with model.json and state.pt as `file`.",
         ) from error

@@ -1,4 +1,4 @@
-"""A pair potential for ionic crystals: fast and smooth, for tests and as a named stand-in."""
+"""A pair potential for ionic crystals: fast and smooth, for tests and as an explicit placeholder."""
 
 from __future__ import annotations
 

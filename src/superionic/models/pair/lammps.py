@@ -1,4 +1,4 @@
-"""The pair potential in LAMMPS' own words."""
+"""The pair potential as LAMMPS commands."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from superionic.units import COULOMB_EV_A
 
 
 def lammps_lines(symbols: Sequence[str], options: Mapping[str, Any]) -> list[str]:
-    """Give the lines of a LAMMPS input that choose the potential with these options."""
+    """Return the lines of a LAMMPS input that select the potential with these options."""
     return list(pair_commands(load(**options), symbols))
 
 
 def pair_commands(potential: PairPotential, symbols: Sequence[str]) -> tuple[str, ...]:
-    """Give the commands by which LAMMPS evaluates the pair potential itself, less its self energy.
+    """Return the commands with which LAMMPS itself evaluates the pair potential, without its self-energy.
 
-    ``pair_style lepton`` (package LEPTON) takes a formula and differentiates it, so the potential is the same to
-    rounding. ``born/coul/dsf`` has the same forces but for the shift of the repulsion (1e-7 eV/Å); its energy lacks
-    the constant of the shifted force, and so jumps as ions cross the cutoff.
+    ``pair_style lepton`` (package LEPTON) differentiates a formula, so the potential agrees to rounding.
+    ``born/coul/dsf`` has the same forces except for the shift of the repulsion (1e-7 eV/Å), but its energy lacks the
+    constant of the shifted force, and so jumps as ions cross the cutoff.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def pair_commands(potential: PairPotential, symbols: Sequence[str]) -> tuple[str
 
 
 def pair_self_energy_eV(potential: PairPotential, symbols: Sequence[str]) -> float:
-    """Give the constant that ``pair_commands`` leaves out, for atoms of these symbols, in eV."""
+    """Return the self-energy that ``pair_commands`` leaves out, for atoms of these symbols, in eV."""
     p = potential.parameters
     at_cutoff = float(erfc(p.damping_per_A * p.cutoff_A)) / p.cutoff_A
     squares = sum((p.charge_scale * p.charges_e[symbol]) ** 2 for symbol in symbols)

@@ -1,8 +1,8 @@
-"""The proof that LAMMPS computes here what it computed when its values were put on record.
+"""A check that LAMMPS reproduces the values on record.
 
-Two things are proved on the stored Li9Y3Cl18 cell, ions off their sites: that a pair style of LAMMPS itself gives the
-energy, forces and stress of our own pair potential, whose formula is the same; and that a short run at constant
-pressure, driven through the callback, ends where it ended, twice to the last bit.
+Two things are checked on the stored Li9Y3Cl18 cell with displaced ions: that one of LAMMPS's own pair styles gives the
+energy, forces and stress of our pair potential, which has the same formula; and that a short run at constant pressure,
+driven through the callback, ends with the values on record, and identically when repeated.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SETTINGS: Final = MDSettings(
     save_every=20,
     engine="lammps",
 )
-"""Settings of the run of the proof."""
+"""Settings of the run."""
 
 N_STEPS: Final = 40
 
@@ -49,7 +49,7 @@ NATIVE_TOLERANCES: Final[Mapping[str, float]] = {
 
 
 def displaced_cell() -> Atoms:
-    """Give the stored cell with its ions off their sites, so that no force is zero by symmetry."""
+    """Return the stored cell with displaced ions, so that no force is zero by symmetry."""
     atoms = li3ycl6_cell()
     places = np.arange(atoms.positions.size, dtype=np.float64).reshape(-1, 3)
     atoms.positions += 0.05 * np.sin(7.0 * places + 1.0)
@@ -67,12 +67,13 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, 
     Returns
     -------
     dict
-        Version, the values found, and ``deviations``: of the native pair style and of the end of the run.
+        ``version``, the values at the end of the run (``found``), and ``deviations`` of the native pair style and of
+        the run.
 
     Raises
     ------
     EngineError
-        If LAMMPS is not installed, or a value is off by more than its tolerance.
+        If LAMMPS is not installed, or a value deviates by more than its tolerance.
     """
     del settings, inputs, context
     atoms = displaced_cell()
@@ -95,7 +96,7 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, 
         ("its own pair style", native, NATIVE_TOLERANCES),
         (f"a run of {N_STEPS} steps", run, TOLERANCES),
     ):
-        # Written so that a deviation that is not a number fails, too.
+        # Written so that NaN fails, too.
         wrong = [name for name, most in allowed.items() if not deviations[name] <= most]
         if wrong:
             deviating = ", ".join(

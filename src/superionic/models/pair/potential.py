@@ -1,4 +1,4 @@
-"""A pair potential for ionic crystals: fast, deterministic, smooth; the fake of the tests and a named stand-in.
+"""A pair potential for ionic crystals: fast, deterministic and smooth, for tests and as an explicit placeholder.
 
 Each pair of ions i, j at distance r has
 
@@ -6,16 +6,16 @@ Each pair of ions i, j at distance r has
 
 Born–Mayer repulsion between ions of radii R (the form of Fumi and Tosi, J. Phys. Chem. Solids 25, 31 (1964), without
 dispersion) and a Coulomb term damped as in the damped shifted-force method of Fennell and Gezelter, J. Chem. Phys. 124,
-234104 (2006). The repulsion is set so that at contact, r = R_i + R_j, its force is a fixed fraction f of the bare
-Coulomb force, b_ij = f rho (e²/4πε₀) |q_i q_j|/(R_i + R_j)²: without that, highly charged ions would collapse onto
-each other. Both terms are shifted in energy and force, u(r) - u(r_c) - (r - r_c) u'(r_c), so that energy and forces
-go to zero continuously at the cutoff r_c. The constant self term of the damped method is included:
+234104 (2006). The repulsion is such that at contact, r = R_i + R_j, its force is a fixed fraction f of the bare Coulomb
+force, b_ij = f rho (e²/4πε₀) |q_i q_j|/(R_i + R_j)²: otherwise highly charged ions would collapse onto each other. Both
+terms are shifted in energy and force, u(r) - u(r_c) - (r - r_c) u'(r_c), so that energy and forces go to zero
+continuously at the cutoff r_c. The constant self term of the damped method is included:
 -(e²/4πε₀) Σ q_i² [erfc(alpha r_c)/(2 r_c) + alpha/√π].
 
 Radii are Shannon's effective ionic radii (Acta Cryst. A32, 751 (1976)) for the usual charge and coordination. The
-defaults put the lattice constants of NaCl, LiCl, KBr, LiF, MgO and CaF2 within 7 % of experiment (tested);
-``charge_scale`` scales all energies and leaves static geometries as they are. It is a model potential: its energies
-are good for testing a workflow, never for a statement about a material.
+defaults give the lattice constants of NaCl, LiCl, KBr, LiF, MgO and CaF2 within 7 % of experiment (tested);
+``charge_scale`` scales all energies without changing static geometries. It is a model potential: its energies are good
+for testing a workflow, never for a statement about a material.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from superionic.potentials.base import BasePotential, FloatArray, PotentialIdent
 from superionic.potentials.neighbours import pairs_within
 from superionic.units import COULOMB_EV_A
 
-# Of the formula and its defaults: a change of either is a new version, because results on record depend on it.
+# Version of the formula and its defaults: a change of either is a new version, since results on record depend on it.
 _VERSION = "1"
 
 # symbol: (formal charge in e, effective ionic radius in Å)
@@ -70,9 +70,9 @@ class PairParameters:
     charge_scale
         Factor on all charges.
     contact_force_ratio
-        f, the repulsive force over the bare Coulomb force of two ions that touch.
+        f, the ratio of the repulsive to the bare Coulomb force of two ions in contact.
     softness_A
-        rho, the length over which the repulsion falls by e, in Å.
+        rho, the length over which the repulsion falls by a factor of e, in Å.
     damping_per_A
         alpha of the damped Coulomb term, in 1/Å.
     cutoff_A
@@ -91,11 +91,11 @@ class PairParameters:
         if set(self.charges_e) - set(self.radii_A):
             missing = ", ".join(sorted(set(self.charges_e) - set(self.radii_A)))
             raise PotentialError(
-                f"The pair potential has a charge but no radius for {missing}.", fix="Give radii_A too."
+                f"The pair potential has a charge but no radius for {missing}.", fix="Give its radius in radii_A too."
             )
         if min(self.contact_force_ratio, self.softness_A, self.cutoff_A) <= 0 or self.damping_per_A < 0:
             raise PotentialError(
-                "The pair potential needs a positive force ratio, softness and cutoff, and no negative damping.",
+                "The pair potential needs a positive force ratio, softness and cutoff, and a damping of at least 0.",
                 fix="Correct the options of the pair potential.",
             )
 
@@ -130,7 +130,7 @@ class PairPotential(BasePotential):
         self._radii: FloatArray = np.zeros(0)
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
+        """Return energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
 
         Raises
         ------
@@ -205,9 +205,9 @@ def load(
     weights
         Must be ``None``: it has no trained weights.
     threads
-        Ignored: it uses one.
+        Ignored: the potential uses one thread.
     charges_e, radii_A
-        Charges (e) and radii (Å) by element; they replace those of the elements named and leave the others.
+        Charges (e) and radii (Å) by element; they replace the defaults of the elements named.
     scalars
         ``charge_scale``, ``contact_force_ratio``, ``softness_A``, ``damping_per_A``, ``cutoff_A``; see
         :class:`PairParameters`.
@@ -215,7 +215,7 @@ def load(
     Raises
     ------
     PotentialError
-        On an unknown model or option, or if weights are given.
+        If the model or an option is unknown, or weights are given.
     """
     del threads
     _check_model(model)
@@ -259,7 +259,7 @@ def _identity(parameters: PairParameters) -> PotentialIdentity:
 
 
 def _damped_coulomb(r: FloatArray, alpha: float) -> tuple[FloatArray, FloatArray]:
-    """Give erfc(alpha r)/r and its derivative."""
+    """Return erfc(alpha r)/r and its derivative."""
     value = erfc(alpha * r) / r
     slope = -value / r - 2.0 * alpha / np.sqrt(np.pi) * np.exp(-((alpha * r) ** 2)) / r
     return value, slope
