@@ -62,6 +62,7 @@ BENCHMARKS = (
     Benchmark("ewald.py", ("--orderings", "500", "--peer", "3")),
     Benchmark("montecarlo.py", (str(CRYSTAL), "--size", "2x2x2", "--sweeps", "100", "--max-replicas", "6")),
     Benchmark("obelix.py", (str(CRYSTAL.parent),)),
+    Benchmark("first_looks.py", (str(CRYSTAL.parent), "--every", "1", "--plan")),
     Benchmark("fuzz_cif.py", ("--count", "50")),
     Benchmark("ranking.py", ("optimizers", "pair", ORDERINGS, "--count", "3", "--only", "QN", "FIRE")),
     Benchmark("ranking.py", ("halving", "pair", ORDERINGS, "--count", "40", "--wanted", "3")),

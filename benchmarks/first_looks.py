@@ -1,9 +1,9 @@
 """First looks at many crystals, beside their measured conductivities and how often the class is right.
 
-Run with ``python benchmarks/first_looks.py FOLDER TABLE.csv [--every 4] [--first 0] [--plan] [--work F]``. FOLDER holds
-refined CIFs, named by the column ``ID`` of the table, which has measured conductivities at room temperature in S/cm in
-the column ``Ionic conductivity (S cm-1)`` ("<1E-10" is a bound). Each crystal is tried as ``superionic try FILE`` does;
-with ``--plan`` nothing is run. ``--work`` keeps the runs, so that a second call goes on where the first one ended.
+Run with ``python benchmarks/first_looks.py FOLDER [TABLE.csv] [--every 4] [--first 0] [--plan] [--work F]``. FOLDER
+holds refined CIFs, named by the column ``ID`` of the table, which has measured conductivities at room temperature in
+S/cm in the column ``Ionic conductivity (S cm-1)`` ("<1E-10" is a bound). Each crystal is tried as ``superionic try
+FILE`` does; with ``--plan`` nothing is run. ``--work`` keeps the runs, so that a second call goes on from the first.
 
 The potential is NEP89 (``superionic engines install nep89``).
 """
@@ -49,14 +49,14 @@ def main() -> int:
     """Try the crystals, print a line for each and the table of classes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("table", type=Path)
+    parser.add_argument("table", type=Path, nargs="?", help="without it no conductivity is known")
     parser.add_argument("--every", type=int, default=4)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--limit", type=int, default=None)
     parser.add_argument("--plan", action="store_true")
     parser.add_argument("--work", type=Path, default=None)
     options = parser.parse_args()
-    conductivities = measured(options.table)
+    conductivities = {} if options.table is None else measured(options.table)
     files = sorted(options.folder.glob("*.cif"))[options.first :: options.every][: options.limit]
     counts: Counter[tuple[str, str]] = Counter()
     with tempfile.TemporaryDirectory() as scratch:
