@@ -171,7 +171,7 @@ def test_wrong_calls_name_their_fix() -> None:
         load_potential("nep")
     with pytest.raises(PotentialError, match="missing"):
         load_potential("nep", weights={"w0": np.zeros(3)})
-    with pytest.raises(PotentialError, match="does not know"):
+    with pytest.raises(PotentialError, match="does not cover"):
         potential().evaluate(Atoms("Na", cell=[9, 9, 9], pbc=True))
     with pytest.raises(PotentialError, match="active set"):
         potential().extrapolation_grade(crystal())

@@ -309,7 +309,7 @@ def test_without_a_line_the_reason_is_said_and_the_runs_stand():
     ("change", "words"),
     [
         ({"runs": []}, "no run"),
-        ({"report_temperatures_K": []}, "no temperature"),
+        ({"report_temperatures_K": []}, "no report temperature"),
         ({"report_temperatures_K": [0.0]}, "positive"),
         ({"runs": [run_at(600.0), RunTransport(math.nan, "", log_normal(1.0, 0.1), log_normal(1.0, 0.1))]}, "positive"),
         ({"form": "lnSigma"}, "no Arrhenius form"),
