@@ -70,21 +70,21 @@ def test_lammps_reads_the_input_and_ends_in_the_average_cell(thermostat, cell_mo
     atoms = bulk("NaCl", "rocksalt", a=5.6, cubic=True) if cell_motion == "axes" else crystal()
     elements = export.elements_of(atoms)
     (tmp_path / "run.data").write_text(export.lammps_data(atoms, "x", elements), encoding="utf-8")
-    wanted = settings(thermostat=thermostat, cell_motion=cell_motion)
+    requested = settings(thermostat=thermostat, cell_motion=cell_motion)
     lines = export.lammps_potential("pair", elements, {"cutoff_A": 5.0})
-    text = export.lammps_input(wanted, LENGTHS, 300.0, 7, "run.data", lines)
-    found = engine_call(
+    text = export.lammps_input(requested, LENGTHS, 300.0, 7, "run.data", lines)
+    result = engine_call(
         "lammps", "superionic.dynamics.lammps.parity:run_input", {"text": text, "folder": str(tmp_path)}
     )
     # 20 + 20 + 200 + 10 steps before the production of 50, of which every tenth is kept.
-    assert found["step"] == 50
+    assert result["step"] == 50
     frames = read(tmp_path / "frames.lammpstrj", format="lammps-dump-text", index=":")
     assert len(frames) == 6
-    assert found["volume_A3"] == pytest.approx(atoms.get_volume(), rel=0.35)  # so short a run still swings
-    assert found["volume_A3"] != pytest.approx(atoms.get_volume(), rel=1e-6)
-    assert 50.0 < found["temperature_K"] < 900.0
+    assert result["volume_A3"] == pytest.approx(atoms.get_volume(), rel=0.35)  # so short a run still swings
+    assert result["volume_A3"] != pytest.approx(atoms.get_volume(), rel=1e-6)
+    assert 50.0 < result["temperature_K"] < 900.0
     # The production is in the average cell, which is no cell of a frame.
-    assert all(frame.get_volume() == pytest.approx(found["volume_A3"], rel=1e-6) for frame in frames)
+    assert all(frame.get_volume() == pytest.approx(result["volume_A3"], rel=1e-6) for frame in frames)
 
 
 def test_without_npt_the_cell_stays():

@@ -46,8 +46,8 @@ def run(grades, n_steps=40, potential=Graded, start=None, settings=SETTINGS, **l
     state = start or initial_state(li3ycl6_cell(), settings, 0)
     # The free particles meet after a while, which is not what is tested.
     asked = {"extrapolation_every": 10, "collect_extrapolation": 2.0, "max_extrapolation": 9.0, **limits}
-    wanted = Limits(distance_fraction=1e-3, **asked)
-    return run_segment(state, potential(grades), settings, n_steps, limits=wanted)
+    requested = Limits(distance_fraction=1e-3, **asked)
+    return run_segment(state, potential(grades), settings, n_steps, limits=requested)
 
 
 def test_the_largest_grade_over_the_atoms_is_recorded():
@@ -145,14 +145,14 @@ class Workbench:
 
 
 def chained(limits, bench=None, **md):
-    chosen = ChosenPotential("graded", describe_potential("pair"))
+    selected = ChosenPotential("graded", describe_potential("pair"))
     nvt = MDSettings(300.0, save_every=5, **md)
     phases = [
         chains.Phase("npt", replace(nvt, ensemble="npt"), 0.02, 0.01, limits=limits),
         chains.Phase("production", nvt, 0.03, 0.01, "npt", 0.0, limits=limits),
     ]
     structure = Task("test", "structure", "x:y", 1).result
-    return chains.chain(bench or Workbench(), "run", structure, ONCE, chosen, phases)
+    return chains.chain(bench or Workbench(), "run", structure, ONCE, selected, phases)
 
 
 def carry_out(limits, tmp_path, potential, monkeypatch):
@@ -169,10 +169,10 @@ def carry_out(limits, tmp_path, potential, monkeypatch):
         if not isinstance(part, Part):
             return part
         ref = ref_of(part)
-        found = li3ycl6_cell() if ref.task.label == "structure" else results[ref.task.key]
+        measured = li3ycl6_cell() if ref.task.label == "structure" else results[ref.task.key]
         for step in ref.path:
-            found = getattr(found, step)
-        return found
+            measured = getattr(measured, step)
+        return measured
 
     order = [*built.segments("npt"), built.average_cell, *built.segments("production")]
     for task in order:

@@ -225,6 +225,6 @@ def test_what_lammps_has_not_is_refused(engine_call):
 
 @engine
 def test_the_proof_holds(engine_call):
-    found = engine_call("lammps", "superionic.models.pair.lammps_proof:prove", {})
-    assert found["deviations"]["native force_eV_per_A"] < 1e-8
-    assert found["engine_parity"]["force_eV_per_A"] < 1e-10
+    result = engine_call("lammps", "superionic.models.pair.lammps_proof:prove", {})
+    assert result["deviations"]["native force_eV_per_A"] < 1e-8
+    assert result["engine_parity"]["force_eV_per_A"] < 1e-10

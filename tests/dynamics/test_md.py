@@ -81,12 +81,12 @@ def test_start_has_no_total_momentum_and_the_temperature_of_the_ramp():
 
 def test_state_and_input_are_left_as_they_are():
     atoms = li3ycl6_cell()
-    kept = atoms.copy()
+    remaining = atoms.copy()
     settings = MDSettings(temperature_K=300.0, ensemble="npt")
     state = initial_state(atoms, settings, seed=0)
     before = {name: np.array(getattr(state, name)) for name in SAME}
     run_segment(state, load_potential("pair"), settings, 5)
-    assert atoms == kept
+    assert atoms == remaining
     assert all(np.array_equal(before[name], getattr(state, name)) for name in SAME)
     with pytest.raises(ValueError, match="read-only"):
         state.positions_A[0, 0] = 1.0
@@ -151,17 +151,17 @@ def test_chains_and_barostats_go_where_those_of_ase_go(cell_motion):
 
 
 def test_progress_is_told():
-    told = []
+    result = []
     settings = MDSettings(temperature_K=300.0)
     run_segment(
         initial_state(li3ycl6_cell(), settings, 0),
         load_potential("pair"),
         settings,
         20,
-        progress=lambda fraction, message: told.append((fraction, message)),
+        progress=lambda fraction, message: result.append((fraction, message)),
     )
-    assert told[-1][0] == 1.0
-    assert [fraction for fraction, _ in told] == sorted(fraction for fraction, _ in told)
+    assert result[-1][0] == 1.0
+    assert [fraction for fraction, _ in result] == sorted(fraction for fraction, _ in result)
 
 
 class _Custom(BasePotential):

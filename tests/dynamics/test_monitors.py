@@ -40,9 +40,9 @@ def flying(speed_A_per_ps=20.0, which=17):
     from ase.units import fs
 
     state = initial_state(li3ycl6_cell(), NVE, seed=1)
-    chosen = np.flatnonzero(state.numbers == which)
+    selected = np.flatnonzero(state.numbers == which)
     velocities = np.zeros((len(state.numbers), 3))
-    velocities[chosen[::2], 0], velocities[chosen[1::2], 0] = speed_A_per_ps, -speed_A_per_ps
+    velocities[selected[::2], 0], velocities[selected[1::2], 0] = speed_A_per_ps, -speed_A_per_ps
     return replace(state, momenta=velocities * 1e-3 / fs * state.masses_amu[:, None])
 
 
@@ -139,8 +139,8 @@ def test_the_verdict_on_melting_does_not_hang_on_where_the_run_is_cut(how):
     assert parts[-1].stopped == whole.stopped
     assert (whole.stopped is not None) == (how == "stop")
     if how == "warn":
-        told = [flag for part in parts for flag in part.flags if "melts" in flag]
-        assert told
+        message = [flag for part in parts for flag in part.flags if "melts" in flag]
+        assert message
         assert any("the framework melts from" in flag for flag in whole.flags)
 
 

@@ -18,9 +18,9 @@ from superionic.units import ev_per_A3, gpa
 
 def test_a_relaxed_crystal_has_neither_forces_nor_stress():
     atoms = li3ycl6_cell()
-    kept = atoms.copy()
+    remaining = atoms.copy()
     result = relax(atoms, load_potential("pair"), fmax_eV_per_A=0.05)
-    assert atoms == kept
+    assert atoms == remaining
     assert result.converged
     assert result.energy_eV < result.start_energy_eV
     assert result.max_force_eV_per_A <= 0.05

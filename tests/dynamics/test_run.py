@@ -67,12 +67,12 @@ def test_a_run_is_analysed_as_its_file_would_be(crystal, potential, tmp_path):
 
 
 def test_mistakes_name_the_fix(crystal, potential, tmp_path):
-    with pytest.raises(SuperionicError, match="no temperature") as caught:
+    with pytest.raises(SuperionicError, match="temperature is missing") as caught:
         run_md(crystal, potential, ps=1)
     assert "temperature_K" in str(caught.value.fix)
-    with pytest.raises(SuperionicError, match="no step"):
+    with pytest.raises(SuperionicError, match="less than a step"):
         run_md(crystal, potential, temperature_K=300, ps=1e-5)
-    with pytest.raises(PotentialError, match="does not know"):
+    with pytest.raises(PotentialError, match="does not cover"):
         run_md(bulk("Ne", cubic=True), potential, temperature_K=300, ps=1)
     run = run_md(crystal, potential, temperature_K=300, ps=0.01)
     # A run goes on as it was: what would change it is not ignored.

@@ -48,8 +48,8 @@ INCAR = (
 
 def test_an_xdatcar_takes_time_and_temperature_from_its_incar(tmp_path):
     (tmp_path / "INCAR").write_text(INCAR)
-    found = superionic.analyse(xdatcar(tmp_path / "XDATCAR"), mobile="Li")
-    [run] = found.runs
+    result = superionic.analyse(xdatcar(tmp_path / "XDATCAR"), mobile="Li")
+    [run] = result.runs
     assert run.frame_interval_ps == pytest.approx(0.010)
     assert run.transport.temperature_K == 700.0
     said = " ".join(str(notice) for notice in run.notices)
@@ -59,8 +59,8 @@ def test_an_xdatcar_takes_time_and_temperature_from_its_incar(tmp_path):
 
 def test_configurations_numbered_by_steps_give_the_same_time(tmp_path):
     (tmp_path / "INCAR").write_text(INCAR)
-    found = superionic.analyse(xdatcar(tmp_path / "XDATCAR", rise=5, first=5), mobile="Li")
-    assert found.runs[0].frame_interval_ps == pytest.approx(0.010)
+    result = superionic.analyse(xdatcar(tmp_path / "XDATCAR", rise=5, first=5), mobile="Li")
+    assert result.runs[0].frame_interval_ps == pytest.approx(0.010)
 
 
 @pytest.mark.parametrize(
@@ -176,5 +176,5 @@ def test_files_at_two_temperatures_are_no_one_run_and_the_fix_works(tmp_path):
     with pytest.raises(AnalysisError, match="600 to 800 K") as refused:
         superionic.analyse(files, mobile="Li")
     assert "--temperatures-K 600,800" in refused.value.fix
-    found = superionic.analyse(files, mobile="Li", temperatures_K=[600, 800], arrhenius=False)
-    assert [run.transport.temperature_K for run in found.runs] == [600.0, 800.0]
+    result = superionic.analyse(files, mobile="Li", temperatures_K=[600, 800], arrhenius=False)
+    assert [run.transport.temperature_K for run in result.runs] == [600.0, 800.0]

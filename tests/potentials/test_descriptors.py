@@ -115,10 +115,10 @@ def test_a_committee_says_how_much_its_members_disagree():
 @pytest.mark.parametrize(("engine", "model", "width"), [("chgnet", None, 64), ("mace", "test", 8)])
 def test_the_potentials_own_descriptors_are_invariant(engine_call, engine, model, width):
     try:
-        found = engine_call(
+        result = engine_call(
             engine, "superionic.potentials.conformance:describe_surroundings", {"name": engine, "model": model}
         )
     except EngineError as error:
         pytest.skip(str(error))
-    assert found["shape"] == [30, width]
-    assert found["largest_change"] < 1e-4 * found["largest"]
+    assert result["shape"] == [30, width]
+    assert result["largest_change"] < 1e-4 * result["largest"]

@@ -59,9 +59,9 @@ def test_no_atoms_no_pairs():
 def test_the_tree_gives_the_same_bits_as_the_rows(cutoff_A, monkeypatch):
     atoms = li3ycl6_cell().repeat(2)
     atoms.rattle(0.3, seed=1)
-    found = []
+    result = []
     for enough in (0, 10**9):
         monkeypatch.setattr(neighbours, "_ENOUGH_FOR_A_TREE", enough)
-        found.append(pairs_within(atoms.positions, atoms.cell.array, atoms.pbc, cutoff_A))
+        result.append(pairs_within(atoms.positions, atoms.cell.array, atoms.pbc, cutoff_A))
     for name in ("centre", "neighbour", "vectors_A", "distances_A"):
-        assert np.array_equal(getattr(found[0], name), getattr(found[1], name)), name
+        assert np.array_equal(getattr(result[0], name), getattr(result[1], name)), name

@@ -42,9 +42,9 @@ def model(seed: int = 3, *, l_max: int = 4, four: int = 1, five: int = 1) -> Nep
 
 
 def potential(of: NepModel | None = None) -> NepPotential:
-    found = load_potential("nep", weights=(of or model()).to_arrays())
-    assert isinstance(found, NepPotential)
-    return found
+    result = load_potential("nep", weights=(of or model()).to_arrays())
+    assert isinstance(result, NepPotential)
+    return result
 
 
 def crystal(seed: int = 1, amplitude_A: float = 0.2) -> Atoms:
@@ -68,12 +68,12 @@ CALORINE_STRESS_EV_PER_A3 = np.array(
 
 
 def test_energy_forces_and_stress_are_those_of_another_code() -> None:
-    found = potential().evaluate(crystal())
-    assert found.stress_eV_per_A3 is not None
-    assert found.energy_eV == pytest.approx(CALORINE_ENERGY_EV, abs=1e-6)
+    result = potential().evaluate(crystal())
+    assert result.stress_eV_per_A3 is not None
+    assert result.energy_eV == pytest.approx(CALORINE_ENERGY_EV, abs=1e-6)
     # The other code's constants are rounded to 15 digits of the coefficients, not of the products.
-    assert np.abs(found.forces_eV_per_A[[0, 10, 29]] - CALORINE_FORCES_EV_PER_A).max() < 1e-6
-    assert np.abs(found.stress_eV_per_A3 - CALORINE_STRESS_EV_PER_A3).max() < 1e-8
+    assert np.abs(result.forces_eV_per_A[[0, 10, 29]] - CALORINE_FORCES_EV_PER_A).max() < 1e-6
+    assert np.abs(result.stress_eV_per_A3 - CALORINE_STRESS_EV_PER_A3).max() < 1e-8
 
 
 @pytest.mark.parametrize(("l_max", "four", "five"), [(1, 0, 1), (2, 1, 0), (3, 0, 0), (4, 1, 1)])
@@ -96,12 +96,12 @@ def test_the_core_repels_at_any_distance_and_its_force_is_its_slope() -> None:
     energies = []
     for distance in (0.4, 0.8, 1.2, 1.6):
         pair = Atoms("LiCl", [[0, 0, 0], [0, 0, distance]], cell=[20, 20, 20], pbc=True)
-        found = student.evaluate(pair, stress=False)
+        result = student.evaluate(pair, stress=False)
         moved = pair.copy()
         moved.positions[1, 2] += 1e-5
-        slope = (student.evaluate(moved, stress=False).energy_eV - found.energy_eV) / 1e-5
-        assert -found.forces_eV_per_A[1, 2] == pytest.approx(slope, rel=1e-3)
-        energies.append(found.energy_eV)
+        slope = (student.evaluate(moved, stress=False).energy_eV - result.energy_eV) / 1e-5
+        assert -result.forces_eV_per_A[1, 2] == pytest.approx(slope, rel=1e-3)
+        energies.append(result.energy_eV)
     assert energies == sorted(energies, reverse=True)
     assert energies[0] > 200.0
 
@@ -113,10 +113,10 @@ def test_a_kept_list_changes_no_bit() -> None:
     for _ in range(60):
         atoms.positions += 0.06 * rng.normal(size=atoms.positions.shape)
         atoms.set_cell(atoms.cell.array * (1.0 + 1e-4 * rng.normal()), scale_atoms=True)
-        kept, fresh = student.evaluate(atoms), potential().evaluate(atoms)
-        assert kept.energy_eV == fresh.energy_eV
-        assert np.array_equal(kept.forces_eV_per_A, fresh.forces_eV_per_A)
-        assert np.array_equal(np.asarray(kept.stress_eV_per_A3), np.asarray(fresh.stress_eV_per_A3))
+        remaining, fresh = student.evaluate(atoms), potential().evaluate(atoms)
+        assert remaining.energy_eV == fresh.energy_eV
+        assert np.array_equal(remaining.forces_eV_per_A, fresh.forces_eV_per_A)
+        assert np.array_equal(np.asarray(remaining.stress_eV_per_A3), np.asarray(fresh.stress_eV_per_A3))
     assert 1 < student._list.n_built < 40
 
 
@@ -126,16 +126,16 @@ def test_the_list_has_the_pairs_of_the_plain_search(cutoff_A: float) -> None:
     atoms.set_cell(atoms.cell.array @ [[1, 0.2, 0], [0, 1, 0.4], [0.1, 0, 1]], scale_atoms=True)
     atoms.positions += [30.0, -17.0, 4.0]  # far outside the cell, as in a long run
     for pbc in ([True] * 3, [True, False, True], [False] * 3):
-        found = NeighbourList(cutoff_A, 0.0)
-        found.update(atoms.positions, atoms.cell.array, np.array(pbc))
-        centre = np.repeat(np.arange(len(atoms)), np.diff(found.first))
-        vectors = atoms.positions[found.neighbours] + found.shifts_A[found.shift] - atoms.positions[centre]
+        result = NeighbourList(cutoff_A, 0.0)
+        result.update(atoms.positions, atoms.cell.array, np.array(pbc))
+        centre = np.repeat(np.arange(len(atoms)), np.diff(result.first))
+        vectors = atoms.positions[result.neighbours] + result.shifts_A[result.shift] - atoms.positions[centre]
         plain = pairs_within(atoms.positions, atoms.cell.array, pbc, cutoff_A)
-        assert len(found.neighbours) == len(plain.centre)
-        got = np.column_stack([centre, found.neighbours, vectors])
-        wanted = np.column_stack([plain.centre, plain.neighbour, plain.vectors_A])
-        order = [np.lexsort(np.round(pairs, 6).T[::-1]) for pairs in (got, wanted)]
-        assert np.abs(got[order[0]] - wanted[order[1]]).max() < 1e-9
+        assert len(result.neighbours) == len(plain.centre)
+        got = np.column_stack([centre, result.neighbours, vectors])
+        requested = np.column_stack([plain.centre, plain.neighbour, plain.vectors_A])
+        order = [np.lexsort(np.round(pairs, 6).T[::-1]) for pairs in (got, requested)]
+        assert np.abs(got[order[0]] - requested[order[1]]).max() < 1e-9
 
 
 def test_the_file_carries_the_potential() -> None:
@@ -171,7 +171,7 @@ def test_wrong_calls_name_their_fix() -> None:
         load_potential("nep")
     with pytest.raises(PotentialError, match="missing"):
         load_potential("nep", weights={"w0": np.zeros(3)})
-    with pytest.raises(PotentialError, match="does not know"):
+    with pytest.raises(PotentialError, match="does not cover"):
         potential().evaluate(Atoms("Na", cell=[9, 9, 9], pbc=True))
     with pytest.raises(PotentialError, match="active set"):
         potential().extrapolation_grade(crystal())

@@ -44,12 +44,12 @@ def test_a_single_pair_is_the_formula():
 )
 def test_lattice_constants_of_ionic_crystals(formula, structure, lattice_A):
     potential = load_potential("pair")
-    found = minimize_scalar(
+    result = minimize_scalar(
         lambda a: potential.evaluate(bulk(formula, structure, a=a), stress=False).energy_eV,
         bounds=(0.85 * lattice_A, 1.2 * lattice_A),
         method="bounded",
     )
-    assert found.x == pytest.approx(lattice_A, rel=0.07)
+    assert result.x == pytest.approx(lattice_A, rel=0.07)
 
 
 def test_energy_and_forces_vanish_smoothly_at_the_cutoff():

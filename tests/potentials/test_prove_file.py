@@ -30,8 +30,8 @@ class Fake(BasePotential):
 
     def evaluate(self, atoms, *, stress=True):
         self.calls += 1
-        found = self.pair.evaluate(atoms, stress=stress)
-        energy, forces = found.energy_eV + self.shift * len(atoms), np.array(found.forces_eV_per_A)
+        result = self.pair.evaluate(atoms, stress=stress)
+        energy, forces = result.energy_eV + self.shift * len(atoms), np.array(result.forces_eV_per_A)
         if self.flaw == "random":
             energy += 1e-3 * self.calls
         if self.flaw == "nan":
@@ -40,7 +40,7 @@ class Fake(BasePotential):
             forces *= 1.1
         if self.flaw == "order":
             energy += 1e-3 * float(atoms.numbers @ np.arange(len(atoms)))
-        return Prediction(energy, forces, found.stress_eV_per_A3)
+        return Prediction(energy, forces, result.stress_eV_per_A3)
 
 
 def settings(first_use=None):
@@ -55,11 +55,11 @@ def use(monkeypatch, **fake):
 
 def test_a_sound_file_is_taken_and_what_it_gave_is_told(monkeypatch):
     use(monkeypatch, energy_eV_per_atom=-4.30, convention=MP_RAW)
-    told = prove_file(settings())
-    assert told["basis"] == "plausible"
-    assert told["energy_eV_per_atom"] == pytest.approx(-4.30)
-    assert told["identity"]["elements"] == ["Li", "Cl", "Y"]
-    again = prove_file(settings(told))
+    measured = prove_file(settings())
+    assert measured["basis"] == "plausible"
+    assert measured["energy_eV_per_atom"] == pytest.approx(-4.30)
+    assert measured["identity"]["elements"] == ["Li", "Cl", "Y"]
+    again = prove_file(settings(measured))
     assert again["basis"] == "first use"
     assert again["differences"]["energy_eV_per_atom"] < 1e-12
 

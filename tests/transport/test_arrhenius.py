@@ -38,10 +38,10 @@ def test_equals_an_independent_weighted_fit_with_covariance():
     relative = rng.uniform(0.02, 0.2, 9)
     values = line(temperatures) * np.exp(rng.normal(0, relative))
     fit = arrhenius_fit(temperatures, values, relative * values)
-    found, covariance = curve_fit(
+    result, covariance = curve_fit(
         lambda x, a, b: a - b * x, 1 / (KB * temperatures), np.log(values), sigma=relative, absolute_sigma=True
     )
-    np.testing.assert_allclose([fit.ln_prefactor, fit.Ea_eV], found, rtol=1e-7)
+    np.testing.assert_allclose([fit.ln_prefactor, fit.Ea_eV], result, rtol=1e-7)
     np.testing.assert_allclose(fit.covariance, covariance, rtol=1e-6)
 
 

@@ -116,10 +116,10 @@ def test_a_temperature_that_bounds_is_said_and_not_drawn_as_a_value():
     estimates = [count_like_estimate(s, (0.1 * s) ** 2) for s in sigma]
     cold = [count_like_estimate(f * sigma[0], (0.1 * sigma[0]) ** 2, force_upper_bound=True) for f in (2.0, 4.0)]
     runs = [run(T[0], each) for each in cold] + [run(t, e) for t, e in zip(T[1:], estimates[1:], strict=True)]
-    found = temperature_dependence(runs, form="lnSigmaT", report_temperatures_K=[300.0, T[0]])
-    assert found.points[0].conductivity_S_per_cm.estimate.is_upper_bound
-    assert found.line.used == (False, True, True, True, True, True)
-    assert found.line.temperature_range_K == (560.0, 970.0)
-    assert found.Ea_eV == pytest.approx(EA, abs=1e-3)  # three times too high at 500 K would have made it 0.24 eV
-    assert any("upper bounds (at 500 K) and count as such" in flag for flag in found.flags)
-    assert found.conductivity_at(T[0]).extrapolated
+    result = temperature_dependence(runs, form="lnSigmaT", report_temperatures_K=[300.0, T[0]])
+    assert result.points[0].conductivity_S_per_cm.estimate.is_upper_bound
+    assert result.line.used == (False, True, True, True, True, True)
+    assert result.line.temperature_range_K == (560.0, 970.0)
+    assert result.Ea_eV == pytest.approx(EA, abs=1e-3)  # three times too high at 500 K would have made it 0.24 eV
+    assert any("upper bounds (at 500 K) and count as such" in flag for flag in result.flags)
+    assert result.conductivity_at(T[0]).extrapolated

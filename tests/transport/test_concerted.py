@@ -48,11 +48,11 @@ def strings(seed, *, length=3, n_events=120, n_frames=6000):
 def test_independent_jumps_have_the_partners_that_chance_gives():
     ratios, inside, chance = [], [], []
     for seed in range(6):
-        found = concerted_jumps(occupation(independent(seed)))
-        assert found.n_jumps > 1000
-        ratios.append(found.ratio)
-        inside.append(abs(found.ratio - 1.0) <= 2.0 * found.ratio_error)
-        chance.append(found.by_chance)
+        result = concerted_jumps(occupation(independent(seed)))
+        assert result.n_jumps > 1000
+        ratios.append(result.ratio)
+        inside.append(abs(result.ratio - 1.0) <= 2.0 * result.ratio_error)
+        chance.append(result.by_chance)
     assert np.mean(ratios) == pytest.approx(1.0, abs=4.0 * np.std(ratios, ddof=1) / np.sqrt(6))
     assert sum(inside) >= 5
     # Of the 6 · 216 directed jumps, 4 · 6 − 2 begin or end where a given one does (itself and its reverse do so twice);
@@ -63,14 +63,14 @@ def test_independent_jumps_have_the_partners_that_chance_gives():
 
 @pytest.mark.parametrize("length", [2, 3])
 def test_strings_have_all_their_partners(length):
-    found = concerted_jumps(occupation(strings(1, length=length)))
-    assert found.n_jumps == 120 * length
-    assert found.fraction == 1.0
-    assert found.by_chance < 0.2
-    assert found.ratio - 1.0 > 3.0 * found.ratio_error
+    result = concerted_jumps(occupation(strings(1, length=length)))
+    assert result.n_jumps == 120 * length
+    assert result.fraction == 1.0
+    assert result.by_chance < 0.2
+    assert result.ratio - 1.0 > 3.0 * result.ratio_error
     expected = [0] * 5
     expected[length - 1] = 120
-    assert found.strings == tuple(expected)
+    assert result.strings == tuple(expected)
 
 
 def test_few_jumps_say_nothing_and_senseless_windows_are_refused():

@@ -47,8 +47,8 @@ def material(temperatures=T, report=(300.0,), form="lnSigmaT", transfer=None, **
     )
 
 
-def kinds(found):
-    return [doubt.kind for doubt in found.doubts]
+def kinds(result):
+    return [doubt.kind for doubt in result.doubts]
 
 
 # ---- the line ----------------------------------------------------------------------------------------------------
@@ -56,28 +56,28 @@ def kinds(found):
 
 @pytest.mark.parametrize("form", ["lnD", "lnSigmaT"])
 def test_an_exact_law_gives_its_activation_energy_and_conductivities(form):
-    found = material(report=(300.0, 750.0), form=form)
-    assert found.Ea_eV == pytest.approx(0.3, abs=1e-12)
-    assert found.form == form == found.fit.form
-    assert found.line.form == "lnSigmaT"
-    assert found.no_line_reason is None
-    for given in found.predictions:
+    result = material(report=(300.0, 750.0), form=form)
+    assert result.Ea_eV == pytest.approx(0.3, abs=1e-12)
+    assert result.form == form == result.fit.form
+    assert result.line.form == "lnSigmaT"
+    assert result.no_line_reason is None
+    for given in result.predictions:
         assert given.value_S_per_cm == pytest.approx(sigma(given.temperature_K), rel=1e-9)
         assert given.origin == "line"
         assert given.log_error == pytest.approx(math.log(given.interval68_S_per_cm[1] / given.value_S_per_cm), rel=1e-3)
-    assert [p.extrapolated for p in found.predictions] == [True, False]
-    assert found.headline == found.predictions[0]
+    assert [p.extrapolated for p in result.predictions] == [True, False]
+    assert result.headline == result.predictions[0]
     # weighted least squares by hand: the variance of a slope is that of y over the spread of x
     x = 1.0 / (KB * np.array(T))
-    assert found.Ea_error_eV == pytest.approx(0.1 / math.sqrt(np.sum((x - x.mean()) ** 2)), rel=1e-9)
+    assert result.Ea_error_eV == pytest.approx(0.1 / math.sqrt(np.sum((x - x.mean()) ** 2)), rel=1e-9)
 
 
 def test_report_temperatures_keep_their_order_and_the_first_is_the_headline():
-    found = material(report=(800.0, 300.0, 350.0))
-    assert [p.temperature_K for p in found.predictions] == [800.0, 300.0, 350.0]
-    assert found.headline.temperature_K == 800.0
-    assert [t for t, _ in found.budget[0].ln_sigma] == [800.0, 300.0, 350.0]
-    assert found.report_temperatures_K == (800.0, 300.0, 350.0)
+    result = material(report=(800.0, 300.0, 350.0))
+    assert [p.temperature_K for p in result.predictions] == [800.0, 300.0, 350.0]
+    assert result.headline.temperature_K == 800.0
+    assert [t for t, _ in result.budget[0].ln_sigma] == [800.0, 300.0, 350.0]
+    assert result.report_temperatures_K == (800.0, 300.0, 350.0)
 
 
 def test_the_headline_is_at_the_temperature_asked_for_and_says_so():
@@ -96,20 +96,20 @@ def test_the_headline_is_at_the_temperature_asked_for_and_says_so():
     assert (hot.verdict.kind, hot.verdict.severity) == ("sound", "info")
     assert "σ(800 K) is firm" in hot.verdict.words
     assert hot.doubts == ()
-    for found in (cold, hot):
-        assert not any("300 K" in doubt.words for doubt in found.doubts)
+    for result in (cold, hot):
+        assert not any("300 K" in doubt.words for doubt in result.doubts)
 
 
 def test_replicas_are_averaged_before_orderings_and_the_order_of_runs_does_not_matter():
     runs = [run_at(t, ordering=o, factor=f) for t in T for o, f in (("a", 0.8), ("a", 1.0), ("b", 1.4))]
-    found = temperature_dependence(runs, form="lnD", report_temperatures_K=[300.0])
+    result = temperature_dependence(runs, form="lnD", report_temperatures_K=[300.0])
     again = temperature_dependence(runs[::-1], form="lnD", report_temperatures_K=[300.0])
-    assert found.n_runs == 12
-    first = found.points[0]
+    assert result.n_runs == 12
+    first = result.points[0]
     assert (first.temperature_K, first.n_runs, first.conductivity_S_per_cm.n_orderings) == (600.0, 3, 2)
     assert first.conductivity_S_per_cm.estimate.value == pytest.approx((0.9 + 1.4) / 2 * sigma(600.0))
     assert first.diffusivity_cm2_per_s.estimate.value == pytest.approx(1.15 * sigma(600.0) * 600.0 * 1e-4)
-    assert again.headline.value_S_per_cm == pytest.approx(found.headline.value_S_per_cm, rel=1e-12)
+    assert again.headline.value_S_per_cm == pytest.approx(result.headline.value_S_per_cm, rel=1e-12)
 
 
 def test_ionic_conductivity_and_haven_ratio_are_averaged_where_every_run_has_them():
@@ -152,18 +152,18 @@ def test_predictions_cover_as_often_as_they_say():
 
 @pytest.mark.parametrize("transfer", [None, TRANSFER])
 def test_the_band_holds_the_predictions(transfer):
-    found = material(report=(300.0, 700.0), transfer=transfer)
-    band = found.band
+    result = material(report=(300.0, 700.0), transfer=transfer)
+    band = result.band
     inverse = np.array(band.inverse_temperature_per_K)
     assert len(inverse) == 60
     assert inverse[0] == 1.0 / 900.0
     assert inverse[-1] == 1.0 / 300.0
     columns = {
-        "sigma_S_per_cm": [p.value_S_per_cm for p in found.predictions],
-        "low68_S_per_cm": [p.interval68_S_per_cm[0] for p in found.predictions],
-        "high68_S_per_cm": [p.interval68_S_per_cm[1] for p in found.predictions],
-        "low95_S_per_cm": [p.interval95_S_per_cm[0] for p in found.predictions],
-        "high95_S_per_cm": [p.interval95_S_per_cm[1] for p in found.predictions],
+        "sigma_S_per_cm": [p.value_S_per_cm for p in result.predictions],
+        "low68_S_per_cm": [p.interval68_S_per_cm[0] for p in result.predictions],
+        "high68_S_per_cm": [p.interval68_S_per_cm[1] for p in result.predictions],
+        "low95_S_per_cm": [p.interval95_S_per_cm[0] for p in result.predictions],
+        "high95_S_per_cm": [p.interval95_S_per_cm[1] for p in result.predictions],
     }
     for name, values in columns.items():
         drawn = np.interp([1.0 / 300.0, 1.0 / 700.0], inverse, np.log(getattr(band, name)))
@@ -172,12 +172,12 @@ def test_the_band_holds_the_predictions(transfer):
 
 def test_the_budget_adds_in_quadrature_to_the_errors():
     runs = [run_at(t, ordering=o, factor=f) for t in T for o, f in (("a", 0.7), ("b", 1.3))]
-    found = temperature_dependence(runs, form="lnD", report_temperatures_K=(300.0, 800.0), transfer=TRANSFER)
-    assert [term.source for term in found.budget] == ["statistics", "orderings", "transfer"]
-    assert all(term.words for term in found.budget)
-    assert math.sqrt(sum(term.Ea_eV**2 for term in found.budget)) == pytest.approx(found.Ea_error_eV, rel=1e-12)
-    for i, given in enumerate(found.predictions):
-        parts = [term.ln_sigma[i] for term in found.budget]
+    result = temperature_dependence(runs, form="lnD", report_temperatures_K=(300.0, 800.0), transfer=TRANSFER)
+    assert [term.source for term in result.budget] == ["statistics", "orderings", "transfer"]
+    assert all(term.words for term in result.budget)
+    assert math.sqrt(sum(term.Ea_eV**2 for term in result.budget)) == pytest.approx(result.Ea_error_eV, rel=1e-12)
+    for i, given in enumerate(result.predictions):
+        parts = [term.ln_sigma[i] for term in result.budget]
         assert {t for t, _ in parts} == {given.temperature_K}
         assert math.sqrt(sum(part**2 for _, part in parts)) == pytest.approx(given.log_error, rel=1e-12)
     assert [t.source for t in material().budget] == ["statistics"]
@@ -200,46 +200,46 @@ def test_a_break_of_the_line_is_a_doubt():
     temperatures = np.arange(450.0, 951.0, 50.0)
     factor = [math.exp(-0.3 / KB * max(1.0 / t - 1.0 / 700.0, 0.0)) for t in temperatures]
     runs = [run_at(t, relative=0.03, factor=f) for t, f in zip(temperatures, factor, strict=True)]
-    found = temperature_dependence(runs, form="lnSigmaT", report_temperatures_K=[300.0])
-    assert found.slope_break.significant
-    assert found.flags[-1] == found.slope_break.flag
-    assert "two regimes" in kinds(found)
-    assert found.verdict.kind == "two regimes"
+    result = temperature_dependence(runs, form="lnSigmaT", report_temperatures_K=[300.0])
+    assert result.slope_break.significant
+    assert result.flags[-1] == result.slope_break.flag
+    assert "two regimes" in kinds(result)
+    assert result.verdict.kind == "two regimes"
 
 
 # ---- what is no result -------------------------------------------------------------------------------------------
 
 
 def test_no_conductivity_is_extrapolated_along_a_negative_activation_energy():
-    found = material(Ea=-0.64, relative=0.1, report=(300.0, 700.0, 750.0))
-    assert found.Ea_eV == pytest.approx(-0.64)
-    assert len(found.predictions) == 3
-    assert found.headline is None
-    assert (found.verdict.kind, found.verdict.severity) == ("unphysical", "warning")
-    assert "Ea = −0.64 ± 0.02 eV" in found.verdict.words
-    assert "No σ(300 K)" in found.verdict.words
-    assert found.doubts[0].kind == "unphysical"
-    stands = found.conductivity_at(700.0)  # as the runs found it
+    result = material(Ea=-0.64, relative=0.1, report=(300.0, 700.0, 750.0))
+    assert result.Ea_eV == pytest.approx(-0.64)
+    assert len(result.predictions) == 3
+    assert result.headline is None
+    assert (result.verdict.kind, result.verdict.severity) == ("unphysical", "warning")
+    assert "Ea = −0.64 ± 0.02 eV" in result.verdict.words
+    assert "No σ(300 K)" in result.verdict.words
+    assert result.doubts[0].kind == "unphysical"
+    stands = result.conductivity_at(700.0)  # as the runs found it
     assert stands.origin == "runs"
     assert stands.value_S_per_cm == pytest.approx(sigma(700.0, Ea=-0.64))
-    assert found.verdict_at(700.0).kind == "sound"
-    between = found.conductivity_at(750.0)
+    assert result.verdict_at(700.0).kind == "sound"
+    between = result.conductivity_at(750.0)
     assert between.origin == "line"
-    assert found.verdict_at(750.0).kind == "unphysical"
+    assert result.verdict_at(750.0).kind == "unphysical"
 
 
 def test_so_steep_a_line_is_none_of_hops():
-    found = material(Ea=2.5)
-    assert found.headline is None
-    assert found.verdict.kind == "unphysical"
-    assert "2.50" in found.verdict.words
+    result = material(Ea=2.5)
+    assert result.headline is None
+    assert result.verdict.kind == "unphysical"
+    assert "2.50" in result.verdict.words
     assert material(Ea=1.5).headline is not None
 
 
 def test_an_activation_energy_within_its_error_of_zero_is_a_caution():
-    found = material(Ea=0.02, relative=0.3)
-    assert found.headline is not None
-    (doubt,) = [doubt for doubt in found.doubts if doubt.kind == "insignificant"]
+    result = material(Ea=0.02, relative=0.3)
+    assert result.headline is not None
+    (doubt,) = [doubt for doubt in result.doubts if doubt.kind == "insignificant"]
     assert doubt.severity == "caution"
     assert "within two errors of zero" in doubt.words
     # what a student potential may add to Ea counts as well
@@ -249,33 +249,33 @@ def test_an_activation_energy_within_its_error_of_zero_is_a_caution():
 
 def test_nothing_is_extrapolated_along_a_line_that_rises_on_cooling():
     # Noise may turn the sign of a small slope; the colder, the better the crystal would conduct.
-    found = material(Ea=-0.01, relative=0.3)
-    assert found.headline is None
-    (doubt,) = [doubt for doubt in found.doubts if doubt.kind == "insignificant"]
+    result = material(Ea=-0.01, relative=0.3)
+    assert result.headline is None
+    (doubt,) = [doubt for doubt in result.doubts if doubt.kind == "insignificant"]
     assert doubt.severity == "warning"
     assert "No σ(300 K) can be extrapolated" in doubt.words
-    inside = found.points[0].temperature_K
-    assert found.conductivity_at(inside) is not None
+    inside = result.points[0].temperature_K
+    assert result.conductivity_at(inside) is not None
 
 
 def test_a_wide_interval_is_statistically_thin():
-    found = material(relative=0.6, report=(300.0, 800.0))
-    factor = found.headline.precision.factor
+    result = material(relative=0.6, report=(300.0, 800.0))
+    factor = result.headline.precision.factor
     assert factor > 3.0
-    assert found.headline.precision.grade == "thin"
-    assert (found.verdict.kind, found.verdict.severity) == ("statistically thin", "warning")
-    assert "σ(300 K) is statistically thin" in found.verdict.words
-    assert kinds(found)[0] == "statistically thin"
-    assert found.doubts[0].temperatures_K == (300.0,)
-    assert found.verdict_at(800.0).kind == "sound"
-    assert found.verdict_at(800.0).severity == "caution"
-    assert found.conductivity_at(800.0).precision.words.startswith("fair: factor ")
+    assert result.headline.precision.grade == "thin"
+    assert (result.verdict.kind, result.verdict.severity) == ("statistically thin", "warning")
+    assert "σ(300 K) is statistically thin" in result.verdict.words
+    assert kinds(result)[0] == "statistically thin"
+    assert result.doubts[0].temperatures_K == (300.0,)
+    assert result.verdict_at(800.0).kind == "sound"
+    assert result.verdict_at(800.0).severity == "caution"
+    assert result.conductivity_at(800.0).precision.words.startswith("fair: factor ")
 
 
 def test_two_temperatures_fix_a_line_but_do_not_test_it():
-    found = material((600.0, 900.0), report=(750.0,))
-    assert kinds(found) == ["two temperatures"]
-    assert found.verdict.kind == "two temperatures"
+    result = material((600.0, 900.0), report=(750.0,))
+    assert kinds(result) == ["two temperatures"]
+    assert result.verdict.kind == "two temperatures"
     with_bound = temperature_dependence(
         [run_at(600.0), run_at(900.0), bound_at(500.0)], form="lnD", report_temperatures_K=[750.0]
     )
@@ -309,7 +309,7 @@ def test_without_a_line_the_reason_is_said_and_the_runs_stand():
     ("change", "words"),
     [
         ({"runs": []}, "no run"),
-        ({"report_temperatures_K": []}, "no temperature"),
+        ({"report_temperatures_K": []}, "no report temperature"),
         ({"report_temperatures_K": [0.0]}, "positive"),
         ({"runs": [run_at(600.0), RunTransport(math.nan, "", log_normal(1.0, 0.1), log_normal(1.0, 0.1))]}, "positive"),
         ({"form": "lnSigma"}, "no Arrhenius form"),

@@ -113,9 +113,9 @@ def test_framework_centre():
     positions = rng.normal(size=(30, 6, 3)).astype(np.float32)
     masses = np.array([1.0, 2.0, 5.0])
     centre = FrameworkCentre(np.array([0, 2, 3]), masses)
-    found = np.concatenate([centre.add(positions[:7]), centre.add(positions[7:])])
+    measured = np.concatenate([centre.add(positions[:7]), centre.add(positions[7:])])
     expected = np.average(positions[:, [0, 2, 3]].astype(float), axis=1, weights=masses)
-    np.testing.assert_allclose(found, expected - expected[0], atol=1e-9)
+    np.testing.assert_allclose(measured, expected - expected[0], atol=1e-9)
     with pytest.raises(AnalysisError, match="framework"):
         FrameworkCentre(np.array([], dtype=int))
 

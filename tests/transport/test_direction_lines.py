@@ -70,12 +70,12 @@ def material(*given, report=(300.0,)):
     ids=["isotropic", "anisotropic, one Ea", "few hops"],
 )
 def test_directions_of_one_activation_energy_are_seldom_taken_for_different(Ea, at_700):
-    found = [direction_lines(*series(seed, lambda t: along(t, Ea, at_700))) for seed in range(100)]
-    chance = np.array([each.p_value for each in found if each is not None])
+    result = [direction_lines(*series(seed, lambda t: along(t, Ea, at_700))) for seed in range(100)]
+    chance = np.array([each.p_value for each in result if each is not None])
     assert len(chance) > 97
     assert np.mean(chance < 0.01) <= 0.03
     assert np.mean(chance < 0.2) <= 0.25
-    assert all(not each.lines for each in found if each is not None and not each.significant)
+    assert all(not each.lines for each in result if each is not None and not each.significant)
 
 
 def test_different_activation_energies_are_seen_and_the_sum_holds_the_truth():
@@ -84,10 +84,10 @@ def test_different_activation_energies_are_seen_and_the_sum_holds_the_truth():
     names, inside68, inside95, n, logs, means = [], 0, 0, 100, [], []
     for seed in range(n):
         temperatures, tensors, scalars = series(seed)
-        found = direction_lines(temperatures, tensors, scalars)
-        if found.usable:
-            names.append(tuple((line.name, line.multiplicity) for line in found.lines))
-            at_300 = found.predict(300.0)
+        result = direction_lines(temperatures, tensors, scalars)
+        if result.usable:
+            names.append(tuple((line.name, line.multiplicity) for line in result.lines))
+            at_300 = result.predict(300.0)
             inside68 += at_300.interval68[0] <= truth <= at_300.interval68[1]
             inside95 += at_300.interval95[0] <= truth <= at_300.interval95[1]
             logs.append(math.log(at_300.value / truth))
@@ -102,31 +102,31 @@ def test_different_activation_energies_are_seen_and_the_sum_holds_the_truth():
 
 
 def test_the_words_say_what_was_summed_and_what_the_mean_would_give():
-    found = material(*series(1), report=(300.0, 700.0))
-    doubt = next(each for each in found.doubts if each.kind == "directions differ")
+    result = material(*series(1), report=(300.0, 700.0))
+    doubt = next(each for each in result.doubts if each.kind == "directions differ")
     assert doubt.severity == "caution"
     assert "along c" in doubt.words
     assert "across c" in doubt.words
     assert "the line of the mean would give" in doubt.words
-    assert found.sigma_line is found.directions
+    assert result.sigma_line is result.directions
     # within the simulated temperatures it is still the mean of what was seen
-    inside = found.conductivity_at(700.0)
-    assert inside.value_S_per_cm == pytest.approx(found.line.predict(700.0).value, rel=0.25)
+    inside = result.conductivity_at(700.0)
+    assert inside.value_S_per_cm == pytest.approx(result.line.predict(700.0).value, rel=0.25)
     # band and headline are of one origin
-    assert found.band.sigma_S_per_cm[-1] == pytest.approx(found.headline.value_S_per_cm)
-    assert dict(found.budget[0].ln_sigma)[300.0] == pytest.approx(found.headline.log_error)
+    assert result.band.sigma_S_per_cm[-1] == pytest.approx(result.headline.value_S_per_cm)
+    assert dict(result.budget[0].ln_sigma)[300.0] == pytest.approx(result.headline.log_error)
 
 
 def test_directions_that_agree_leave_the_line_of_the_mean_as_it_is():
     given = series(3, lambda t: along(t, (0.25,) * 3, (0.1,) * 3))
-    found = material(*given)
+    result = material(*given)
     bare = material(given[0], [None] * len(T), given[2])
     assert bare.directions is None
-    assert not found.directions.significant
-    assert found.sigma_line is found.line
-    assert found.headline == bare.headline
-    assert found.band == bare.band
-    assert found.doubts == bare.doubts
+    assert not result.directions.significant
+    assert result.sigma_line is result.line
+    assert result.headline == bare.headline
+    assert result.band == bare.band
+    assert result.doubts == bare.doubts
 
 
 def test_the_turn_of_crystal_and_axes_in_space_changes_nothing():
@@ -144,9 +144,9 @@ def test_the_turn_of_crystal_and_axes_in_space_changes_nothing():
 
 
 def test_three_directions_of_their_own():
-    found = direction_lines(*series(7, lambda t: along(t, (0.45, 0.28, 0.12), (0.2, 0.1, 0.05)), ions=120))
-    assert [line.name for line in found.lines] == ["along a", "along b", "along c"]
-    for line, truth in zip(found.lines, (0.45, 0.28, 0.12), strict=True):
+    result = direction_lines(*series(7, lambda t: along(t, (0.45, 0.28, 0.12), (0.2, 0.1, 0.05)), ions=120))
+    assert [line.name for line in result.lines] == ["along a", "along b", "along c"]
+    for line, truth in zip(result.lines, (0.45, 0.28, 0.12), strict=True):
         assert line.fit.Ea_eV == pytest.approx(truth, abs=3.0 * line.fit.Ea_error_eV)
 
 
@@ -155,11 +155,11 @@ def test_an_upper_bound_counts_as_one_for_every_direction():
     hop = 9.0 / (6.0 * 40 * 200.0)
     bound = count_like_estimate(0.0, 0.0, bound_per_hop=hop / 300.0)
     plain = direction_lines(temperatures, tensors, scalars)
-    found = direction_lines((300.0, *temperatures), [None, *tensors], [bound, *scalars])
-    assert found.lines[0].points[0].is_upper_bound
-    assert found.lines[0].fit.used == (False, True, True, True, True, True)
+    result = direction_lines((300.0, *temperatures), [None, *tensors], [bound, *scalars])
+    assert result.lines[0].points[0].is_upper_bound
+    assert result.lines[0].fit.used == (False, True, True, True, True, True)
     # three hops along c would have been seen with 95 % probability
-    assert found.predict(300.0).value < plain.predict(300.0).value
+    assert result.predict(300.0).value < plain.predict(300.0).value
 
 
 def test_a_direction_in_which_nothing_moved_at_the_coldest_is_bounded_by_what_one_hop_would_be():
@@ -169,9 +169,9 @@ def test_a_direction_in_which_nothing_moved_at_the_coldest_is_bounded_by_what_on
     covariance[[0, 4, 5]] = covariance[:, [0, 4, 5]] = 0.0
     cold = TensorEstimate(still, covariance, CELL, 1.0)
     scalar = count_like_estimate(float(np.trace(still)) / 3.0, float(covariance[:3, :3].sum()) / 9.0)
-    found = direction_lines(temperatures, [cold, *tensors[1:]], [scalar, *scalars[1:]])
-    assert found.usable
-    assert all(0.0 < line.fit.Ea_error_eV < 0.2 for line in found.lines)
+    result = direction_lines(temperatures, [cold, *tensors[1:]], [scalar, *scalars[1:]])
+    assert result.usable
+    assert all(0.0 < line.fit.Ea_error_eV < 0.2 for line in result.lines)
     three = direction_lines(*series(11, lambda t: along(t, (0.7, 0.25, 0.1), (0.02, 0.1, 0.1)), ions=80))
     first = next(line for line in three.lines if line.name == "along a")
     assert first.fit.Ea_eV == pytest.approx(0.7, abs=4.0 * first.fit.Ea_error_eV)
@@ -196,11 +196,11 @@ def test_a_run_gives_its_tensor_in_the_frame_of_its_cell():
     walk = 3.0 * np.cumsum(hops, axis=0) + rng.normal(0.0, 0.2, (400, 60, 3))
     still = np.zeros((400, 6, 3))
     turn = Rotation.from_euler("xyz", [70.0, 10.0, 200.0], degrees=True).as_matrix()
-    found = []
+    result = []
     for rotation in (np.eye(3), turn):
         positions = np.concatenate([walk @ rotation, still], axis=1)
-        found.append(analyse_displacements(positions, CELL @ rotation, np.arange(66) < 60, 0.5, 600.0, 1.0))
-    plain, turned = (each.diffusivity_tensor_cm2_per_s for each in found)
+        result.append(analyse_displacements(positions, CELL @ rotation, np.arange(66) < 60, 0.5, 600.0, 1.0))
+    plain, turned = (each.diffusivity_tensor_cm2_per_s for each in result)
     np.testing.assert_allclose(plain.value, turned.value, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(plain.cell_A, CELL, atol=1e-9)
     values, covariance = plain.along(np.eye(3))
@@ -208,7 +208,7 @@ def test_a_run_gives_its_tensor_in_the_frame_of_its_cell():
     # hops along different axes are independent, and the mean has the error of D*
     correlation = covariance / np.sqrt(np.outer(np.diag(covariance), np.diag(covariance)))
     assert np.all(np.abs(correlation - np.eye(3)) < 0.25)
-    error = found[0].tracer_diffusivity_cm2_per_s.error
+    error = result[0].tracer_diffusivity_cm2_per_s.error
     assert math.sqrt(float(covariance.sum())) / 3.0 == pytest.approx(error, rel=1e-9)
     planar = analyse_displacements(
         np.concatenate([walk, still], axis=1), CELL, np.arange(66) < 60, 0.5, 600.0, 1.0, axes=(0, 1)
@@ -222,10 +222,10 @@ def test_tensors_are_averaged_as_their_scalars_are():
     tensors, scalars = [t for t, _ in drawn], [s for _, s in drawn]
     orderings = ["a", "a", "b"]
     pooled = pool_orderings(scalars, orderings)
-    found = pool_tensors(tensors, orderings, pooled)
+    result = pool_tensors(tensors, orderings, pooled)
     expected = 0.25 * tensors[0].value + 0.25 * tensors[1].value + 0.5 * tensors[2].value
-    np.testing.assert_allclose(found.value, expected, rtol=1e-9)
-    assert float(np.trace(found.value)) / 3.0 == pytest.approx(pooled.estimate.value)
-    assert math.sqrt(float(found.covariance[:3, :3].sum())) / 3.0 >= pooled.estimate.error * (1.0 - 1e-9)
+    np.testing.assert_allclose(result.value, expected, rtol=1e-9)
+    assert float(np.trace(result.value)) / 3.0 == pytest.approx(pooled.estimate.value)
+    assert math.sqrt(float(result.covariance[:3, :3].sum())) / 3.0 >= pooled.estimate.error * (1.0 - 1e-9)
     bound = pool_orderings([count_like_estimate(0.0, 0.0, bound_per_hop=1.0)], ["a"])
     assert pool_tensors([tensors[0]], ["a"], bound) is None

@@ -92,8 +92,8 @@ def test_orderings_that_differ_get_a_variance_of_their_own():
         for _ in range(400):
             truths = rng.normal(1.0, spread, 4)
             runs = [count_like_estimate(rng.normal(truth, 0.1), 0.01) for truth in truths for _ in range(2)]
-            found = pool_orderings(runs, [name for name in "abcd" for _ in range(2)])
-            splits.append((found.statistical, found.ordering, found.n_orderings))
+            pooled = pool_orderings(runs, [name for name in "abcd" for _ in range(2)])
+            splits.append((pooled.statistical, pooled.ordering, pooled.n_orderings))
         statistical, ordering, _ = np.mean(splits, axis=0)
         assert statistical == pytest.approx(0.1 / np.sqrt(8), rel=0.25)
         assert np.sqrt(np.mean(np.square(splits)[:, 1])) == pytest.approx(spread / 2.0, abs=0.03)
@@ -101,6 +101,6 @@ def test_orderings_that_differ_get_a_variance_of_their_own():
 
 
 def test_two_replicas_that_differ_a_little_keep_a_useful_interval():
-    found = pool([count_like_estimate(0.9, 0.01), count_like_estimate(1.15, 0.01)])
-    assert found.interval95[1] < 2.0
-    assert found.interval95[0] > 0.5
+    pooled = pool([count_like_estimate(0.9, 0.01), count_like_estimate(1.15, 0.01)])
+    assert pooled.interval95[1] < 2.0
+    assert pooled.interval95[0] > 0.5

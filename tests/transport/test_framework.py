@@ -41,10 +41,10 @@ def polyanions(n_frames, *, leave=False, seed=0):
 
 def test_polyanions_that_turn_are_no_melt():
     positions, mobile = polyanions(2000)
-    found = analyse_displacements(positions, 2 * EDGE_A * np.eye(3), mobile, DT_PS)
-    assert found.framework_moved == 0.0
-    assert not any("melting" in flag for flag in found.flags)
-    assert any("Polyanions turn: 12 of 40" in flag for flag in found.flags)
+    measured = analyse_displacements(positions, 2 * EDGE_A * np.eye(3), mobile, DT_PS)
+    assert measured.framework_moved == 0.0
+    assert not any("melting" in flag for flag in measured.flags)
+    assert any("Polyanions turn: 12 of 40" in flag for flag in measured.flags)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -58,26 +58,26 @@ def test_polyanions_that_turn_all_the_time_are_no_melt(seed, turn_rad):
         for frame in range(600):
             turn = Rotation.from_rotvec(rng.normal(0.0, turn_rad, 3)) * turn
             positions[frame, 5 * k + 1 : 5 * k + 5] = positions[frame, 5 * k] + turn.apply(TETRAHEDRON)
-    found = analyse_displacements(positions, 2 * EDGE_A * np.eye(3), mobile, DT_PS, kinds=KINDS)
-    assert found.framework.n_left == 0
-    assert found.framework.n_turned > 10 or turn_rad == 0.01
+    measured = analyse_displacements(positions, 2 * EDGE_A * np.eye(3), mobile, DT_PS, kinds=KINDS)
+    assert measured.framework.n_left == 0
+    assert measured.framework.n_turned > 10 or turn_rad == 0.01
 
 
 def test_ligands_that_leave_their_polyanion_are_none_that_turn():
     positions, mobile = polyanions(2000, leave=True)
-    found = analyse_displacements(positions, 2 * EDGE_A * np.eye(3), mobile, DT_PS)
-    assert found.framework_moved == pytest.approx(8 / 40)
-    assert not found.framework.melts
-    assert any("Ions of the framework hop: 8 of 40" in flag for flag in found.flags)
+    measured = analyse_displacements(positions, 2 * EDGE_A * np.eye(3), mobile, DT_PS)
+    assert measured.framework_moved == pytest.approx(8 / 40)
+    assert not measured.framework.melts
+    assert any("Ions of the framework hop: 8 of 40" in flag for flag in measured.flags)
 
 
 def test_a_framework_that_diffuses_is_flagged():
     positions, mobile = polyanions(2000)
     positions[:, :40] += np.cumsum(np.random.default_rng(1).normal(0.0, 0.1, (2000, 40, 3)), axis=0)
-    found = analyse_displacements(positions, 2 * EDGE_A * np.eye(3), mobile, DT_PS)
-    assert found.framework_moved > 0.9
-    assert found.framework.melts_from_ps < 0.2 * found.duration_ps
-    assert any("melting" in flag for flag in found.flags)
+    measured = analyse_displacements(positions, 2 * EDGE_A * np.eye(3), mobile, DT_PS)
+    assert measured.framework_moved > 0.9
+    assert measured.framework.melts_from_ps < 0.2 * measured.duration_ps
+    assert any("melting" in flag for flag in measured.flags)
 
 
 SALT_A = 5.0
@@ -115,9 +115,9 @@ def test_ions_that_vibrate_by_half_an_angstrom_stay(seed, duration_ps, frame_int
     assert motion(sites, cell, harmonic, frame_interval_ps).n_left == 0
     # Half an Å of standard deviation along each axis, which is 0.87 Å in all, and hardly any averaging in 2 ps.
     overdamped = oscillators(n_frames, len(sites), 0.5, 0.2 / frame_interval_ps, rng)
-    found = motion(sites, cell, overdamped, frame_interval_ps)
-    assert found.n_left <= 3
-    assert not found.melts
+    measured = motion(sites, cell, overdamped, frame_interval_ps)
+    assert measured.n_left <= 3
+    assert not measured.melts
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -127,9 +127,9 @@ def test_a_framework_of_random_walkers_melts_within_the_run(seed, duration_ps, d
     n_frames, rng = 300, np.random.default_rng(seed)
     step = math.sqrt(2 * diffusivity * duration_ps / n_frames)
     walk = np.cumsum(rng.normal(0.0, step, (n_frames, len(sites), 3)), axis=0)
-    found = motion(sites, cell, walk + rng.normal(0.0, 0.3, walk.shape), duration_ps / n_frames)
-    assert found.melts
-    assert found.melts_from_ps < 0.6 * duration_ps
+    measured = motion(sites, cell, walk + rng.normal(0.0, 0.3, walk.shape), duration_ps / n_frames)
+    assert measured.melts
+    assert measured.melts_from_ps < 0.6 * duration_ps
     # A tenth of that motion: some ions have left, and it is said.
     slow = motion(sites, cell, walk / 3.0 + rng.normal(0.0, 0.2, walk.shape), duration_ps / n_frames)
     assert slow.n_left > 0
@@ -145,11 +145,11 @@ def test_some_ions_that_hop_are_counted_and_a_drift_of_the_whole_is_not(seed):
     assert motion(sites, cell, moved, DT_PS).n_left == 0
     for ion, frame in ((5, 100), (50, 200), (90, 300)):
         moved[frame:, ion] += [2.5, 2.5, 0.0]
-    found = motion(sites, cell, moved, DT_PS)
-    assert (found.n_left, found.n_ions, found.melts) == (3, 108, False)
-    assert found.most_at_once == pytest.approx(3 / 108)
-    assert any("hop: 3 of 108" in flag for flag in found.flags())
-    assert not any("melting" in flag for flag in found.flags())
+    measured = motion(sites, cell, moved, DT_PS)
+    assert (measured.n_left, measured.n_ions, measured.melts) == (3, 108, False)
+    assert measured.most_at_once == pytest.approx(3 / 108)
+    assert any("hop: 3 of 108" in flag for flag in measured.flags())
+    assert not any("melting" in flag for flag in measured.flags())
 
 
 def lennard_jones(temperature, edge_A, n_steps=1000, seed=0):
@@ -186,9 +186,9 @@ def test_argon_melts_where_it_is_hot_and_thin_and_stays_where_it_is_cold():
     kinds, everything = np.full(108, 18), np.ones(108, dtype=bool)
     for temperature, edge_A, melts in ((0.45, 5.3, False), (1.6, 5.75, True)):
         frames, cell, interval_ps = lennard_jones(temperature, edge_A)
-        found = framework_motion(frames, cell, everything, interval_ps, kinds)
-        assert found.melts == melts
-        assert (found.share_left > 0.9) == melts
+        measured = framework_motion(frames, cell, everything, interval_ps, kinds)
+        assert measured.melts == melts
+        assert (measured.share_left > 0.9) == melts
         # The monitor of a run, which sees one structure at a time, says the same of the last one.
         off = Framework(frames[0], cell, kinds).off_sites(frames[-1], cell).left.mean()
         assert (off > MELTING_SHARE) == melts
@@ -198,12 +198,12 @@ def test_where_all_atoms_are_mobile_momentum_leaves_no_collective_motion():
     steps = np.random.default_rng(2).normal(0.0, 0.15, (3000, 32, 3))
     steps -= steps.mean(axis=1, keepdims=True)  # the momentum of a run is zero
     trajectory = UnwrappedTrajectory(("Al",) * 32, np.cumsum(steps, axis=0).astype(np.float32), 9.0 * np.eye(3), DT_PS)
-    found = analyse_trajectory(trajectory, AnalysisOptions(mobile=("Al",), temperature_K=900.0)).result.transport
-    assert found.tracer_diffusivity_cm2_per_s.value == pytest.approx(0.15**2 / (2 * DT_PS) * 1e-4, rel=0.1)
-    assert found.charge_diffusivity_cm2_per_s.is_unknown
-    assert found.haven_ratio.is_unknown
-    assert found.ionic_conductivity_S_per_cm is None
-    assert any("momentum" in flag for flag in found.flags)
+    measured = analyse_trajectory(trajectory, AnalysisOptions(mobile=("Al",), temperature_K=900.0)).result.transport
+    assert measured.tracer_diffusivity_cm2_per_s.value == pytest.approx(0.15**2 / (2 * DT_PS) * 1e-4, rel=0.1)
+    assert measured.charge_diffusivity_cm2_per_s.is_unknown
+    assert measured.haven_ratio.is_unknown
+    assert measured.ionic_conductivity_S_per_cm is None
+    assert any("momentum" in flag for flag in measured.flags)
     free = np.cumsum(np.random.default_rng(3).normal(0.0, 0.15, (3000, 32, 3)), axis=0)
     walkers = analyse_displacements(free, 9.0 * np.eye(3), np.ones(32, dtype=bool), DT_PS)
     assert 0.3 < walkers.haven_ratio.value < 3.0

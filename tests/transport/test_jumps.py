@@ -44,13 +44,13 @@ def walkers(
     return 3.0 * path + lfilter([1.0], [1.0, -keep], noise, axis=0), truth
 
 
-def compared(found, truth, *, within_ps=0.6):
+def compared(measured, truth, *, within_ps=0.6):
     """Share of true jumps found (same ion, same vector, same time), and found ones that are not true."""
-    times, vectors = found.left_frame * found.frame_interval_ps, np.rint(found.vectors_A / 3.0)
-    free = np.ones(found.n_jumps, dtype=bool)
+    times, vectors = measured.left_frame * measured.frame_interval_ps, np.rint(measured.vectors_A / 3.0)
+    free = np.ones(measured.n_jumps, dtype=bool)
     hits = 0
     for ion, time, *step in truth:
-        same = free & (found.ion == ion) & (np.abs(times - time) < within_ps) & (vectors == step).all(axis=1)
+        same = free & (measured.ion == ion) & (np.abs(times - time) < within_ps) & (vectors == step).all(axis=1)
         if same.any():
             free[np.flatnonzero(same)[0]] = False
             hits += 1
@@ -61,8 +61,8 @@ def compared(found, truth, *, within_ps=0.6):
 def test_true_jumps_are_found_and_no_others(vibration, dt):
     positions, truth = walkers(seed=1, vibration=vibration, dt=dt, n_ions=72)
     result = follow_sites(positions.astype(np.float32), cubic_sites(6), dt)
-    found, false = compared(result, truth)
-    assert found >= 0.995
+    measured, false = compared(result, truth)
+    assert measured >= 0.995
     assert false < 0.005
     assert result.frames_on.sum() == result.n_ions * result.n_frames
     assert result.occupancies.sum() == pytest.approx(72, abs=1e-9)
@@ -86,11 +86,11 @@ def test_flicker_at_the_barrier_is_no_jump():
     x = np.array([0, 0.2, 1.0, 1.6, 1.9, 1.4, 1.7, 2.0, 1.2, 0.1, 0, 1.6, 1.4, 1.6, 2.6, 3.0, 1.6, 1.4, 2.9, 3.1])
     positions = np.zeros((len(x), 1, 3))
     positions[:, 0, 0] = x
-    found = follow_sites(positions, cubic_sites(3), 1.0)
-    assert found.n_jumps == 1
-    assert (found.left_frame.item(), found.arrival_frame.item()) == (13, 14)
-    assert found.shift.tolist() == [[0, 0, 0]]
-    assert found.between == pytest.approx((4 + 2 + 1 + 1) / 20)
+    measured = follow_sites(positions, cubic_sites(3), 1.0)
+    assert measured.n_jumps == 1
+    assert (measured.left_frame.item(), measured.arrival_frame.item()) == (13, 14)
+    assert measured.shift.tolist() == [[0, 0, 0]]
+    assert measured.between == pytest.approx((4 + 2 + 1 + 1) / 20)
     eager = follow_sites(positions, cubic_sites(3), 1.0, commit=0.5)
     assert eager.n_jumps > 5
     with pytest.raises(AnalysisError, match="of the way"):
@@ -120,13 +120,13 @@ def test_triclinic_and_changing_cells():
     positions, truth = walkers(seed=4, n_ions=20, vibration=0.1)
     sheared = cubic_sites(6, matrix=shear)
     assert compared(follow_sites(positions, cubic_sites(6), 0.05), truth) == (1.0, 0.0)
-    found = follow_sites(positions @ shear, sheared, 0.05)
-    assert found.n_jumps == len(truth)
+    measured = follow_sites(positions @ shear, sheared, 0.05)
+    assert measured.n_jumps == len(truth)
     breathing = 1.0 + 0.03 * np.sin(np.arange(len(positions)) / 50.0)
     cells = breathing[:, None, None] * sheared.cell_A
     moving = follow_sites(positions @ shear * breathing[:, None, None], sheared, 0.05, cells_A=cells)
-    np.testing.assert_array_equal(moving.arrival_frame, found.arrival_frame)
-    np.testing.assert_array_equal(moving.frames_on, found.frames_on)
+    np.testing.assert_array_equal(moving.arrival_frame, measured.arrival_frame)
+    np.testing.assert_array_equal(moving.frames_on, measured.frames_on)
 
 
 def test_jump_diffusivity_is_that_of_free_walkers():
@@ -156,25 +156,25 @@ def test_residence_time_counts_cut_stays():
     assert 0.6 <= np.mean(inside) <= 0.8
     assert ResidenceTime.of(np.full(3, 5.0), np.zeros(3, dtype=bool)).mean_ps == math.inf
     positions, truth = walkers(seed=6, rest=0.0, n_ions=60)
-    found = follow_sites(positions, cubic_sites(6), 0.05)
-    (time,) = found.residence_times().values()
-    assert time.n_ended == found.n_jumps
+    measured = follow_sites(positions, cubic_sites(6), 0.05)
+    (time,) = measured.residence_times().values()
+    assert time.n_ended == measured.n_jumps
     assert time.n_cut == 60
-    assert time.mean_ps == pytest.approx(60 * found.duration_ps / len(truth), rel=0.01)
-    site, length, _ = found.stays()
-    np.testing.assert_allclose(np.bincount(site, length, 216), found.frames_on * 0.05)
+    assert time.mean_ps == pytest.approx(60 * measured.duration_ps / len(truth), rel=0.01)
+    site, length, _ = measured.stays()
+    np.testing.assert_allclose(np.bincount(site, length, 216), measured.frames_on * 0.05)
 
 
 def test_rates_network_and_kinds():
     """Jumps along a and b only: layers; rates are the counts over the time on the site."""
     positions, truth = walkers(seed=7, directions=4, n_ions=60, hops=30.0, dt=0.1)
-    found = follow_sites(positions, cubic_sites(3), 0.1)
-    network = found.edges()
-    assert network.counts.sum() == found.n_jumps
+    measured = follow_sites(positions, cubic_sites(3), 0.1)
+    network = measured.edges()
+    assert network.counts.sum() == measured.n_jumps
     np.testing.assert_allclose(network.lengths_A, 3.0)
     (kind,) = network.kinds()
-    assert kind.count == found.n_jumps
-    assert kind.rate_per_ps == pytest.approx(found.n_jumps / (60 * found.duration_ps))
+    assert kind.count == measured.n_jumps
+    assert kind.rate_per_ps == pytest.approx(measured.n_jumps / (60 * measured.duration_ps))
     assert kind.interval95_per_ps[0] < len(truth) / (60 * 200.0) < kind.interval95_per_ps[1]
     assert {c.axes for c in network_clusters(27, network.rows)} == {("a", "b")}
     # detailed balance within the noise: N_ij − N_ji is at most 4 √(N_ij + N_ji)
@@ -182,7 +182,7 @@ def test_rates_network_and_kinds():
     np.add.at(flow, (network.rows[:, 0], network.rows[:, 1]), network.counts)
     assert np.all(np.abs(flow - flow.T) <= 4 * np.sqrt(flow + flow.T) + 1e-9)
     assert set(network.kind_names()) == {"x–x 3.0 Å"}
-    assert found.back_jumps == pytest.approx(0.25, abs=0.05)
+    assert measured.back_jumps == pytest.approx(0.25, abs=0.05)
     empty = follow_sites(np.zeros((5, 1, 3)), cubic_sites(2), 1.0)
     assert isinstance(empty.edges(), JumpNetwork)
     assert empty.edges().kinds() == []
@@ -195,10 +195,10 @@ def test_caged_ions_have_a_low_tracer_factor():
     side = np.cumsum(rng.random((4000, 20)) < 0.05, axis=0) % 2
     positions = np.zeros((4000, 20, 3))
     positions[..., 0] = 3.0 * side + rng.normal(0, 0.2, side.shape)
-    found = follow_sites(positions, cubic_sites(4), 0.1)
-    assert found.back_jumps == 1.0
-    assert found.n_jumps == np.abs(np.diff(side, axis=0)).sum()
-    (cage, *_) = network_clusters(64, found.edges().rows)
+    measured = follow_sites(positions, cubic_sites(4), 0.1)
+    assert measured.back_jumps == 1.0
+    assert measured.n_jumps == np.abs(np.diff(side, axis=0)).sum()
+    (cage, *_) = network_clusters(64, measured.edges().rows)
     assert cage.dimension == 0
 
 

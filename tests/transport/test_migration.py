@@ -67,8 +67,8 @@ def test_layers_are_found(result):
 def test_known_sites_keep_their_labels():
     positions = layers(seed=1, n_frames=2000)
     known = SiteSet([[0, 0, 0.5], [0.5, 0.5, 0.5]], ("4g", "4g"), CELL)
-    found = analyse_migration(lambda: [(positions, CELL, None)], np.arange(3), 2000, 0.1, 600.0, sites=known)
-    labels = found.occupation.sites.labels
+    measured = analyse_migration(lambda: [(positions, CELL, None)], np.arange(3), 2000, 0.1, 600.0, sites=known)
+    labels = measured.occupation.sites.labels
     assert labels[:2] == ("4g", "4g")
     assert len(labels) == 4  # the two that were not named are found as interstitials
     with pytest.raises(AnalysisError, match="too few"):
@@ -178,19 +178,19 @@ def test_task_of_a_run(tmp_path):
         )
 
     parts = [positions[:1000], positions[1000:]]
-    found = analysed(parts).migration
-    assert [kind.label for kind in found.site_kinds] == ["i1"]  # equivalent by the framework's symmetry
-    assert found.site_kinds[0].n_sites == 4
-    assert found.n_jumps == pytest.approx(3000 * 3 * 0.03, rel=0.2)
-    assert found.tracer_factor == pytest.approx(4.5e-5 / found.jump_diffusivity_cm2_per_s.value)
+    measured = analysed(parts).migration
+    assert [kind.label for kind in measured.site_kinds] == ["i1"]  # equivalent by the framework's symmetry
+    assert measured.site_kinds[0].n_sites == 4
+    assert measured.n_jumps == pytest.approx(3000 * 3 * 0.03, rel=0.2)
+    assert measured.tracer_factor == pytest.approx(4.5e-5 / measured.jump_diffusivity_cm2_per_s.value)
     # the same run on the sites of the campaign's crystal, and on those of one that does not fit
     crystal = CrystalText("c", "c.cif", CIF.format(a=3.0))
-    found = analysed(parts, crystal).migration
-    assert found.crystal.supercell == ((2, 0, 0), (0, 2, 0), (0, 0, 1))
-    assert [(kind.label, kind.n_sites) for kind in found.site_kinds] == [("Li1 (1b)", 4)]
-    assert found.site_kinds[0].refined_occupancy == pytest.approx(0.75)
-    assert found.site_kinds[0].occupancy == pytest.approx(0.75)
-    table = table_of(section_of(found), "Occupancy")
+    measured = analysed(parts, crystal).migration
+    assert measured.crystal.supercell == ((2, 0, 0), (0, 2, 0), (0, 0, 1))
+    assert [(kind.label, kind.n_sites) for kind in measured.site_kinds] == [("Li1 (1b)", 4)]
+    assert measured.site_kinds[0].refined_occupancy == pytest.approx(0.75)
+    assert measured.site_kinds[0].occupancy == pytest.approx(0.75)
+    table = table_of(section_of(measured), "Occupancy")
     assert table.columns[4] == "Refined occupancy"
     assert table.rows[0][4] == "0.750"
     lost = analysed(parts, CrystalText("c", "c.cif", CIF.format(a=3.7)))

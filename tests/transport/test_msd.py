@@ -105,10 +105,10 @@ def test_the_ladder_of_lags_equals_the_double_loop():
     rng = np.random.default_rng(5)
     positions = rng.normal(size=(300, 6, 3)).cumsum(axis=0)
     drift = rng.normal(size=(300, 3)).cumsum(axis=0)
-    chosen = np.array([True, False, True, True, False, True])
-    expected = double_loop(positions[:, chosen] - drift[:, None])
+    selected = np.array([True, False, True, True, False, True])
+    expected = double_loop(positions[:, selected] - drift[:, None])
     msd = multi_tau_displacement(
-        positions.astype(np.float32), 0.5, atoms=chosen, drift_A=drift, axes=(0, 2), max_lag_fraction=0.8
+        positions.astype(np.float32), 0.5, atoms=selected, drift_A=drift, axes=(0, 2), max_lag_fraction=0.8
     )
     lags = (msd.lags_ps / 0.5).round().astype(int)
     assert lags[:34].tolist() == [*range(32), 32, 34]
@@ -116,7 +116,7 @@ def test_the_ladder_of_lags_equals_the_double_loop():
     np.testing.assert_allclose(msd.tensor_A2[:32], expected[:32], rtol=1e-5, atol=1e-4)
     for k in range(32, len(lags)):
         stride = max(lags[k] // 16, 1)
-        steps = (positions - drift[:, None])[:, chosen]
+        steps = (positions - drift[:, None])[:, selected]
         steps = (steps[lags[k] :] - steps[: -lags[k]])[::stride]
         assert msd.n_origins[k] == len(steps)
         mean = np.einsum("tia,tib->ab", steps, steps) / (len(steps) * 4)

@@ -19,15 +19,15 @@ def rock_salt(repeat=1):
     return atoms.positions, np.asarray(atoms.cell), atoms.get_chemical_symbols()
 
 
-def by_pair(found):
-    return {(each.centre, each.neighbour, each.site): each for each in found}
+def by_pair(result):
+    return {(each.centre, each.neighbour, each.site): each for each in result}
 
 
 @pytest.mark.parametrize("repeat", [1, 2])  # a cell that is smaller than the range has the same neighbours
 def test_a_perfect_lattice_has_its_shells_exactly(repeat):
     places, cell, symbols = rock_salt(repeat)
-    found = by_pair(pair_distributions(np.array([places] * 3), cell, symbols))
-    unlike, like = found["Na", "Cl", None], found["Na", "Na", None]
+    result = by_pair(pair_distributions(np.array([places] * 3), cell, symbols))
+    unlike, like = result["Na", "Cl", None], result["Na", "Na", None]
     assert (unlike.coordination_number, like.coordination_number) == (6.0, 12.0)
     assert unlike.first_peak_A == pytest.approx(A0 / 2.0, abs=0.05)
     assert like.first_peak_A == pytest.approx(A0 / np.sqrt(2.0), abs=0.05)
@@ -54,14 +54,14 @@ def test_in_a_large_cell_it_is_what_all_pairs_give(edge):
     rng = np.random.default_rng(7)
     cell = edge * np.array([[1.0, 0.0, 0.0], [-0.3, 1.1, 0.0], [0.2, 0.1, 1.0]])
     places = rng.uniform(-1.0, 2.0, (2, 150, 3)) @ cell  # not wrapped
-    [found] = pair_distributions(places, cell, ["Li"] * 150, r_max_A=7.5, bin_A=0.25)
+    [result] = pair_distributions(places, cell, ["Li"] * 150, r_max_A=7.5, bin_A=0.25)
     counts = np.zeros(30)
     for frame in places:
         apart = (frame[:, None] - frame[None]) @ np.linalg.inv(cell)
         distances = np.linalg.norm((apart - np.rint(apart)) @ cell, axis=-1)
         np.fill_diagonal(distances, np.inf)
         counts += np.histogram(distances, np.arange(31) * 0.25)[0]
-    np.testing.assert_allclose(np.diff(found.coordination, prepend=0.0) * 300.0, counts, atol=1e-9)
+    np.testing.assert_allclose(np.diff(result.coordination, prepend=0.0) * 300.0, counts, atol=1e-9)
 
 
 def test_it_is_what_ase_counts():
@@ -73,22 +73,22 @@ def test_it_is_what_ase_counts():
     places = rng.random((90, 3)) @ cell
     symbols = ["Li"] * 30 + ["Cl"] * 60
     atoms = Atoms(symbols, positions=places, cell=cell, pbc=True)
-    found = by_pair(pair_distributions(places[None], cell, symbols, r_max_A=6.0, bin_A=0.1))
+    result = by_pair(pair_distributions(places[None], cell, symbols, r_max_A=6.0, bin_A=0.1))
     for pair in (("Li", "Cl"), ("Li", "Li"), ("Cl", "Cl")):
         theirs, r = get_rdf(atoms, 6.0, 60, elements=[{"Li": 3, "Cl": 17}[e] for e in pair])
-        assert found[(*pair, None)].r_A == pytest.approx(r)
-        assert found[(*pair, None)].g == pytest.approx(theirs, abs=1e-9)
+        assert result[(*pair, None)].r_A == pytest.approx(r)
+        assert result[(*pair, None)].g == pytest.approx(theirs, abs=1e-9)
 
 
 def test_an_ideal_gas_has_one_everywhere_and_no_shell():
     rng = np.random.default_rng(2)
     cell = np.eye(3) * 12.0
     places = rng.random((100, 100, 3)) * 12.0
-    [found] = pair_distributions(places, cell, ["Li"] * 100, r_max_A=5.0, bin_A=0.25)
-    far = found.r_A > 1.0
-    assert found.g[far] == pytest.approx(0.99, abs=0.03)  # an atom is no neighbour of itself: (N − 1)/N
+    [result] = pair_distributions(places, cell, ["Li"] * 100, r_max_A=5.0, bin_A=0.25)
+    far = result.r_A > 1.0
+    assert result.g[far] == pytest.approx(0.99, abs=0.03)  # an atom is no neighbour of itself: (N − 1)/N
     expected = 99.0 * 4.0 / 3.0 * np.pi * 5.0**3 / 12.0**3
-    assert found.coordination[-1] == pytest.approx(expected, rel=0.01)
+    assert result.coordination[-1] == pytest.approx(expected, rel=0.01)
 
 
 def test_sites_have_a_function_of_their_own():
@@ -98,21 +98,21 @@ def test_sites_have_a_function_of_their_own():
     on = np.where(np.array(names) == "Na", 0, -1)
     on[-1] = 1
     labels = ("octahedral", "tetrahedral"), np.array([on] * 2)
-    found = by_pair(pair_distributions(np.array([extra] * 2), cell, names, centres=["Na"], labels=labels))
-    assert found["Na", "Cl", "octahedral"].coordination_number == 6.0
-    tetrahedral = found["Na", "Cl", "tetrahedral"]
+    result = by_pair(pair_distributions(np.array([extra] * 2), cell, names, centres=["Na"], labels=labels))
+    assert result["Na", "Cl", "octahedral"].coordination_number == 6.0
+    tetrahedral = result["Na", "Cl", "tetrahedral"]
     assert tetrahedral.coordination_number == 4.0
     assert tetrahedral.first_peak_A == pytest.approx(A0 * np.sqrt(3.0) / 4.0, abs=0.05)
     assert tetrahedral.n_centres == 1.0
-    assert ("Cl", "Na", None) not in found
+    assert ("Cl", "Na", None) not in result
 
 
 def test_a_changing_cell_scales_its_pairs():
     places, cell, symbols = rock_salt(2)
     cells = np.array([cell * scale for scale in (0.99, 1.01)])
     # Positions are in the frame of the mean cell.
-    found = by_pair(pair_distributions(np.array([places] * 2), cells, symbols, bin_A=0.02))
-    unlike = found["Na", "Cl", None]
+    result = by_pair(pair_distributions(np.array([places] * 2), cells, symbols, bin_A=0.02))
+    unlike = result["Na", "Cl", None]
     held = unlike.r_A[(unlike.g > 0.0) & (unlike.r_A < 4.0)]
     assert held == pytest.approx(np.array([0.99, 1.01]) * A0 / 2.0, abs=0.02)
 

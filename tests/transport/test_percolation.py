@@ -59,10 +59,10 @@ def test_cages_do_not_span_even_across_the_boundary():
 def test_order_of_edges_does_not_matter():
     rng = np.random.default_rng(0)
     edges = lattice(3, [(1, 0, 0), (0, 1, 1), (0, 0, 1)])
-    chosen = edges[rng.random(len(edges)) < 0.6]
-    expected = [(c.sites, c.dimension, c.axes) for c in network_clusters(27, chosen)]
+    selected = edges[rng.random(len(edges)) < 0.6]
+    expected = [(c.sites, c.dimension, c.axes) for c in network_clusters(27, selected)]
     for seed in range(5):
-        shuffled = np.random.default_rng(seed).permutation(chosen)
+        shuffled = np.random.default_rng(seed).permutation(selected)
         turned = shuffled.copy()
         turned[::2, :2], turned[::2, 2:] = shuffled[::2, 1::-1], -shuffled[::2, 2:]
         assert [(c.sites, c.dimension, c.axes) for c in network_clusters(27, turned)] == expected
@@ -116,10 +116,10 @@ def test_density_percolation_barriers_and_errors():
     rng = np.random.default_rng(1)
     blocks = rng.poisson(expected / 16, (16, 20, 20, 20)).astype(np.int32)
     density = Density(blocks.sum(axis=0, dtype=np.int64), 3.0 * np.eye(3), 10, 400_000, blocks, 25_000)
-    found = density_percolation(density, temperature, smoothing_A=0.15)
-    assert np.all(np.abs(found.barriers_eV - heights) < 0.003 + 3 * np.array(found.barrier_errors_eV))
-    assert np.all(np.array(found.barrier_errors_eV) < 0.005)
-    assert found.levels_per_A3[2] == pytest.approx(density.sharpened(0.15).max() * np.exp(-found.barriers_eV[2] / kt))
+    result = density_percolation(density, temperature, smoothing_A=0.15)
+    assert np.all(np.abs(result.barriers_eV - heights) < 0.003 + 3 * np.array(result.barrier_errors_eV))
+    assert np.all(np.array(result.barrier_errors_eV) < 0.005)
+    assert result.levels_per_A3[2] == pytest.approx(density.sharpened(0.15).max() * np.exp(-result.barriers_eV[2] / kt))
     with pytest.raises(AnalysisError, match="temperature"):
         density_percolation(density, 0.0)
 

@@ -59,12 +59,12 @@ def test_what_nothing_bounds_has_no_draws():
 @pytest.mark.parametrize("bounded", [False, True])
 @pytest.mark.parametrize("transfer", [None, TransferTerm(0.2, 0.02, 650.0)])
 def test_the_line_scatters_as_its_errors_say(bounded, transfer, form):
-    found = material(bounded, transfer, form=form)
-    drawn = found.samples(N)
-    assert np.mean(drawn.Ea_eV) == pytest.approx(found.Ea_eV, abs=0.05 * found.Ea_error_eV)
-    assert np.std(drawn.Ea_eV) == pytest.approx(found.Ea_error_eV, rel=0.03)
+    result = material(bounded, transfer, form=form)
+    drawn = result.samples(N)
+    assert np.mean(drawn.Ea_eV) == pytest.approx(result.Ea_eV, abs=0.05 * result.Ea_error_eV)
+    assert np.std(drawn.Ea_eV) == pytest.approx(result.Ea_error_eV, rel=0.03)
     assert drawn.sigma_temperature_K.tolist() == [300.0, 650.0]
-    for column, value in zip(drawn.sigma_S_per_cm.T, found.predictions, strict=True):
+    for column, value in zip(drawn.sigma_S_per_cm.T, result.predictions, strict=True):
         assert np.std(np.log(column)) == pytest.approx(value.log_error, rel=0.03)
         low, high = value.interval95_S_per_cm
         assert np.mean((column >= low) & (column <= high)) == pytest.approx(0.95, abs=0.01)
@@ -86,8 +86,8 @@ def test_draws_of_one_row_belong_together():
 
 
 def test_scatter_beyond_the_errors_is_in_the_draws():
-    found = material(scatter=(2.0, 0.5, 2.0, 0.5))
-    assert np.std(found.samples(N).Ea_eV) == pytest.approx(found.Ea_error_eV, rel=0.03)
+    result = material(scatter=(2.0, 0.5, 2.0, 0.5))
+    assert np.std(result.samples(N).Ea_eV) == pytest.approx(result.Ea_error_eV, rel=0.03)
 
 
 def test_tables_and_archives_hold_the_draws():

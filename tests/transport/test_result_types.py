@@ -18,12 +18,12 @@ WORKING_PARTS = {"FrameBlock", "OffSites"}  # frames in whatever precision they 
 
 
 def dataclasses_of_the_room():
-    found = []
+    measured = []
     for module in pkgutil.walk_packages(superionic.transport.__path__, "superionic.transport."):
         room = importlib.import_module(module.name)
         own = [each for each in vars(room).values() if getattr(each, "__module__", None) == room.__name__]
-        found += [each for each in own if dataclasses.is_dataclass(each) and each.__name__ not in WORKING_PARTS]
-    return found
+        measured += [each for each in own if dataclasses.is_dataclass(each) and each.__name__ not in WORKING_PARTS]
+    return measured
 
 
 def is_plain(hint):

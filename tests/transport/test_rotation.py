@@ -53,17 +53,17 @@ def test_jumps_about_threefold_axes_fade_with_their_rate():
     # Of eight turns two leave a bond in place and six take it by the tetrahedral angle: ⟨cos⟩ = 2/8 − 6/8/3 = 0,
     # so C(t) = exp(−k t) exactly.
     rate = 0.1
-    bonds, found = of(jumping(rate, 6000, seed=1))
-    assert (bonds.name, found.n_groups, found.n_bonds, found.n_broken) == ("PS4", 8, 32, 0)
-    low, high = found.interval95_ps
+    bonds, result = of(jumping(rate, 6000, seed=1))
+    assert (bonds.name, result.n_groups, result.n_bonds, result.n_broken) == ("PS4", 8, 32, 0)
+    low, high = result.interval95_ps
     assert low < 1.0 / rate < high
-    assert found.rotation_time_ps == pytest.approx(1.0 / rate, rel=0.2)
-    assert found.plateau == pytest.approx(1.0, abs=0.1)
-    assert found.fraction_turned == 1.0
-    some = found.lags_ps < 10.0
-    off = np.abs(found.correlation - np.exp(-rate * found.lags_ps))[some]
+    assert result.rotation_time_ps == pytest.approx(1.0 / rate, rel=0.2)
+    assert result.plateau == pytest.approx(1.0, abs=0.1)
+    assert result.fraction_turned == 1.0
+    some = result.lags_ps < 10.0
+    off = np.abs(result.correlation - np.exp(-rate * result.lags_ps))[some]
     assert off.max() < 0.08
-    assert found.correlation[0] == pytest.approx(1.0)
+    assert result.correlation[0] == pytest.approx(1.0)
 
 
 def test_rotational_diffusion_fades_with_twice_its_constant():
@@ -75,30 +75,30 @@ def test_rotational_diffusion_fades_with_twice_its_constant():
         steps = rng.normal(0.0, np.sqrt(2.0 * constant * DT_PS), (8, 3))
         state = Turn.from_rotvec(steps).as_matrix() @ state
         rows.append(state)
-    _, found = of(trajectory(rows))
-    low, high = found.interval95_ps
+    _, result = of(trajectory(rows))
+    low, high = result.interval95_ps
     assert low < 1.0 / (2.0 * constant) < high
-    assert found.rotation_time_ps == pytest.approx(1.0 / (2.0 * constant), rel=0.25)
+    assert result.rotation_time_ps == pytest.approx(1.0 / (2.0 * constant), rel=0.25)
 
 
 def test_librations_are_no_rotation():
     rng = np.random.default_rng(2)
     angle = 0.15  # rad about each axis: ⟨u(0)·u(t)⟩ → ⟨u⟩² = about 1 − 2 · 0.15²
     rows = [Turn.from_rotvec(rng.normal(0.0, angle, (8, 3))).as_matrix() for _ in range(1500)]
-    _, found = of(trajectory(rows))
-    assert found.fraction_turned == 0.0
-    assert found.rotation_time_ps is None
-    assert found.plateau == pytest.approx(np.exp(-2.0 * angle**2), abs=0.01)
-    assert found.interval95_ps[0] > 100.0
-    assert found.interval95_ps[1] == np.inf
-    assert "longer than" in found.flags[0]
+    _, result = of(trajectory(rows))
+    assert result.fraction_turned == 0.0
+    assert result.rotation_time_ps is None
+    assert result.plateau == pytest.approx(np.exp(-2.0 * angle**2), abs=0.01)
+    assert result.interval95_ps[0] > 100.0
+    assert result.interval95_ps[1] == np.inf
+    assert "longer than" in result.flags[0]
 
 
 def test_one_of_eight_that_turns_once_is_an_eighth():
     rows = np.array([RESTING] * 400)
     rows[200:, 3] = C3[0]
-    _, found = of(trajectory(rows))
-    assert found.fraction_turned == 0.125
+    _, result = of(trajectory(rows))
+    assert result.fraction_turned == 0.125
 
 
 def test_what_is_a_polyanion():

@@ -22,14 +22,14 @@ def broken_line(below: float, above: float, at_K: float) -> np.ndarray:
 def test_a_break_is_found_with_its_slopes():
     rng = np.random.default_rng(1)
     sigma = np.full(len(T), 0.08)
-    found = slope_break(T, np.exp(broken_line(0.45, 0.20, 600.0) + rng.normal(0.0, sigma)), sigma)
-    assert found is not None
-    assert found.significant
-    assert found.p_value < 1e-3
-    assert abs(found.temperature_K - 600.0) < 60.0
-    assert abs(found.Ea_below_eV - 0.45) < 3.0 * found.Ea_below_error_eV
-    assert abs(found.Ea_above_eV - 0.20) < 3.0 * found.Ea_above_error_eV
-    assert "breaks at" in (found.flag or "")
+    result = slope_break(T, np.exp(broken_line(0.45, 0.20, 600.0) + rng.normal(0.0, sigma)), sigma)
+    assert result is not None
+    assert result.significant
+    assert result.p_value < 1e-3
+    assert abs(result.temperature_K - 600.0) < 60.0
+    assert abs(result.Ea_below_eV - 0.45) < 3.0 * result.Ea_below_error_eV
+    assert abs(result.Ea_above_eV - 0.20) < 3.0 * result.Ea_above_error_eV
+    assert "breaks at" in (result.flag or "")
 
 
 def test_the_fit_is_the_least_of_chi_squared():
@@ -37,17 +37,17 @@ def test_the_fit_is_the_least_of_chi_squared():
     rng = np.random.default_rng(4)
     sigma = rng.uniform(0.05, 0.15, len(T))
     y = broken_line(0.40, 0.25, 650.0) + rng.normal(0.0, sigma)
-    found = slope_break(T, np.exp(y), sigma)
-    assert found is not None
+    result = slope_break(T, np.exp(y), sigma)
+    assert result is not None
 
     def line(x: np.ndarray, start: float, below: float, above: float, at: float) -> np.ndarray:
         return start - above * x - (below - above) * np.maximum(x - at, 0.0)
 
-    at = 1.0 / (BOLTZMANN_EV_PER_K * found.temperature_K)
+    at = 1.0 / (BOLTZMANN_EV_PER_K * result.temperature_K)
     own, covariance = curve_fit(lambda x, *p: line(x, *p, at), X, y, [0.0, 0.3, 0.3], sigma, absolute_sigma=True)
-    assert own[1:] == pytest.approx([found.Ea_below_eV, found.Ea_above_eV], abs=1e-6)
+    assert own[1:] == pytest.approx([result.Ea_below_eV, result.Ea_above_eV], abs=1e-6)
     errors = np.sqrt(np.diag(covariance))[1:]
-    assert errors == pytest.approx([found.Ea_below_error_eV, found.Ea_above_error_eV], rel=1e-4)
+    assert errors == pytest.approx([result.Ea_below_error_eV, result.Ea_above_error_eV], rel=1e-4)
 
     def chi2(p: np.ndarray) -> float:
         return float(np.sum(((y - line(X, *p)) / sigma) ** 2))
@@ -60,7 +60,7 @@ def test_a_straight_line_is_called_broken_as_rarely_as_said():
     rng = np.random.default_rng(2)
     sigma = rng.uniform(0.05, 0.2, len(T))
     values = np.exp(-0.3 * X + rng.normal(0.0, sigma, (300, len(T))))
-    p = np.array([found.p_value for row in values if (found := slope_break(T, row, sigma)) is not None])
+    p = np.array([result.p_value for row in values if (result := slope_break(T, row, sigma)) is not None])
     assert len(p) == 300
     assert np.count_nonzero(p < 0.01) <= 9  # 3 expected
     assert 0.40 < np.mean(p < 0.5) < 0.60

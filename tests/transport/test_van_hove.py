@@ -31,9 +31,9 @@ def van_hove(positions, cell, frame_interval_ps, *, n_lags=24, most_origins=300,
 
 def test_brownian_motion_is_gaussian():
     positions = brownian(0, n_ions=100)
-    found = non_gaussian(positions, 0.1)
-    assert np.all(np.abs(found.alpha2[:25]) < 4 * found.error[:25] + 1e-3)
-    np.testing.assert_allclose(found.msd_A2[:15], 3 * 0.01 * found.lags_ps[:15] / 0.1, rtol=0.05)
+    measured = non_gaussian(positions, 0.1)
+    assert np.all(np.abs(measured.alpha2[:25]) < 4 * measured.error[:25] + 1e-3)
+    np.testing.assert_allclose(measured.msd_A2[:15], 3 * 0.01 * measured.lags_ps[:15] / 0.1, rtol=0.05)
     plane = non_gaussian(positions, 0.1, axes=(0, 1))
     assert np.all(np.abs(plane.alpha2[:25]) < 4 * plane.error[:25] + 1e-3)
 
@@ -44,12 +44,12 @@ def test_jump_model_is_exact():
     rate, a, n = 0.05, 3.0, 400
     jumps = rng.poisson(rate / 6, (1500, n, 6)).astype(float)
     steps = a * np.stack([jumps[..., 2 * k] - jumps[..., 2 * k + 1] for k in range(3)], axis=-1)
-    found = non_gaussian(np.cumsum(steps, axis=0), 1.0)
-    expected = 3.0 / (5.0 * rate * found.lags_ps)
-    early = found.lags_ps <= 100
-    assert np.all(np.abs(found.alpha2 - expected)[early] < 4 * found.error[early])
-    np.testing.assert_allclose(found.alpha2[0], expected[0], rtol=0.05)
-    assert found.peak[0] == 1.0
+    measured = non_gaussian(np.cumsum(steps, axis=0), 1.0)
+    expected = 3.0 / (5.0 * rate * measured.lags_ps)
+    early = measured.lags_ps <= 100
+    assert np.all(np.abs(measured.alpha2 - expected)[early] < 4 * measured.error[early])
+    np.testing.assert_allclose(measured.alpha2[0], expected[0], rtol=0.05)
+    assert measured.peak[0] == 1.0
 
 
 def test_blocks_do_not_matter():
@@ -77,8 +77,8 @@ def test_the_distinct_part_counts_every_pair_that_is_in_range(edge):
     earlier, later = (rng.uniform(-2.0, 2.0, (80, 3)) @ cell for _ in range(2))  # not wrapped
     counter = VanHoveCounter(cell, (0, 1), stride=1)
     counter.add(np.stack([earlier, later]))
-    found = counter.result(1.0)
-    edges = found.distinct_edges_A
+    measured = counter.result(1.0)
+    edges = measured.distinct_edges_A
     assert edges[-1] == min(insphere_radius(cell), 10.0)
     # All pairs, each by the image that fractions round to: row 0 is the mean over both frames, row 1 the one pair.
     expected = np.zeros((2, len(edges) - 1))
@@ -88,31 +88,31 @@ def test_the_distinct_part_counts_every_pair_that_is_in_range(edge):
         np.fill_diagonal(distances, np.inf)
         expected[row] += np.histogram(distances, edges)[0]
     expected /= np.array([[2 * 80.0], [80.0]]) * shell_volumes(edges)
-    np.testing.assert_allclose(found.distinct_per_A3, expected, rtol=1e-12)
+    np.testing.assert_allclose(measured.distinct_per_A3, expected, rtol=1e-12)
 
 
 def test_self_part_is_normalised_and_gaussian():
     positions = brownian(3, n_ions=60)
-    found = van_hove(positions, SKEW, 1.0, r_max_A=6.0)
-    total = (found.self_per_A3 * shell_volumes(found.edges_A)).sum(axis=1)
-    np.testing.assert_allclose(total + found.beyond, 1.0, atol=1e-12)
-    np.testing.assert_allclose((found.radial_self_per_A * np.diff(found.edges_A)).sum(axis=1), total)
-    at = int(np.argmin(np.abs(found.lags_ps - 50)))
-    variance = 0.01 * found.lags_ps[at]
-    r = 0.5 * (found.edges_A[1:] + found.edges_A[:-1])
+    measured = van_hove(positions, SKEW, 1.0, r_max_A=6.0)
+    total = (measured.self_per_A3 * shell_volumes(measured.edges_A)).sum(axis=1)
+    np.testing.assert_allclose(total + measured.beyond, 1.0, atol=1e-12)
+    np.testing.assert_allclose((measured.radial_self_per_A * np.diff(measured.edges_A)).sum(axis=1), total)
+    at = int(np.argmin(np.abs(measured.lags_ps - 50)))
+    variance = 0.01 * measured.lags_ps[at]
+    r = 0.5 * (measured.edges_A[1:] + measured.edges_A[:-1])
     expected = np.exp(-(r**2) / (2 * variance)) / (2 * np.pi * variance) ** 1.5
     middle = (r > 0.5) & (r < 1.5)
-    np.testing.assert_allclose(found.self_per_A3[at][middle], expected[middle], rtol=0.1)
+    np.testing.assert_allclose(measured.self_per_A3[at][middle], expected[middle], rtol=0.1)
 
 
 def test_distinct_part_of_an_ideal_gas_is_flat():
     rng = np.random.default_rng(4)
     positions = (rng.uniform(0, 1, (1, 60, 3)) @ SKEW) + brownian(5, n_frames=1200, n_ions=60, step=0.5)
-    found = van_hove(positions, SKEW, 1.0, most_origins=200, n_lags=6, bin_A=0.5)
-    assert found.mean_density_per_A3 == pytest.approx(59 / np.linalg.det(SKEW))
-    assert found.distinct_edges_A[-1] == pytest.approx(insphere_radius(SKEW))
-    late = found.distinct_per_A3[-1]
-    np.testing.assert_allclose(late[2:], found.mean_density_per_A3, rtol=0.05)
+    measured = van_hove(positions, SKEW, 1.0, most_origins=200, n_lags=6, bin_A=0.5)
+    assert measured.mean_density_per_A3 == pytest.approx(59 / np.linalg.det(SKEW))
+    assert measured.distinct_edges_A[-1] == pytest.approx(insphere_radius(SKEW))
+    late = measured.distinct_per_A3[-1]
+    np.testing.assert_allclose(late[2:], measured.mean_density_per_A3, rtol=0.05)
 
 
 def test_distances_are_those_of_the_nearest_image():
@@ -121,13 +121,13 @@ def test_distances_are_those_of_the_nearest_image():
     places = rng.uniform(-3, 3, (12, 3)) @ SKEW
     counter = VanHoveCounter(SKEW, (0,), bin_A=0.25)
     counter.add(places[None])
-    found = counter.result(1.0)
+    measured = counter.result(1.0)
     shifts = np.array(list(itertools.product(range(-9, 10), repeat=3))) @ SKEW
     off = (places[:, None] - places[None])[..., None, :] + shifts
     distances = np.linalg.norm(off, axis=-1)
     distances[np.arange(12), np.arange(12)] = np.inf
-    expected, _ = np.histogram(distances, bins=found.distinct_edges_A)
-    np.testing.assert_allclose(found.distinct_per_A3[0] * 12 * shell_volumes(found.distinct_edges_A), expected)
+    expected, _ = np.histogram(distances, bins=measured.distinct_edges_A)
+    np.testing.assert_allclose(measured.distinct_per_A3[0] * 12 * shell_volumes(measured.distinct_edges_A), expected)
 
 
 def test_wrong_input():

@@ -22,27 +22,27 @@ def vogel(T, A=50.0, B=900.0, T0=200.0):
 
 
 def test_an_exact_law_gives_its_parameters():
-    found = vogel_fit(T, vogel(T), [0.05] * len(T))
-    assert pytest.approx(200.0, abs=0.05) == found.T0_K
-    assert pytest.approx(900.0, rel=1e-3) == found.B_K
-    assert found.B_eV == pytest.approx(900.0 * KB, rel=1e-3)
-    assert found.ln_prefactor == pytest.approx(math.log(50.0), abs=1e-3)
-    assert found.significant
-    assert found.value_at(250.0) == pytest.approx(float(vogel(250.0)), rel=1e-2)
-    assert found.value_at(199.0) is None
+    result = vogel_fit(T, vogel(T), [0.05] * len(T))
+    assert pytest.approx(200.0, abs=0.05) == result.T0_K
+    assert pytest.approx(900.0, rel=1e-3) == result.B_K
+    assert result.B_eV == pytest.approx(900.0 * KB, rel=1e-3)
+    assert result.ln_prefactor == pytest.approx(math.log(50.0), abs=1e-3)
+    assert result.significant
+    assert result.value_at(250.0) == pytest.approx(float(vogel(250.0)), rel=1e-2)
+    assert result.value_at(199.0) is None
 
 
 def test_equals_an_independent_fit_with_its_errors():
     rng = np.random.default_rng(0)
     values = vogel(T) * np.exp(rng.normal(0.0, 0.05, len(T)))
-    found = vogel_fit(T, values, [0.05] * len(T))
+    result = vogel_fit(T, values, [0.05] * len(T))
     other, covariance = curve_fit(
         lambda t, a, b, t0: a - b / (t - t0), T, np.log(values), p0=(4.0, 800.0, 180.0), sigma=[0.05] * len(T),
         absolute_sigma=True,
     )  # fmt: skip
-    np.testing.assert_allclose([found.ln_prefactor, found.B_K, found.T0_K], other, rtol=1e-3)
+    np.testing.assert_allclose([result.ln_prefactor, result.B_K, result.T0_K], other, rtol=1e-3)
     np.testing.assert_allclose(
-        [found.ln_prefactor_error, found.B_error_K, found.T0_error_K], np.sqrt(np.diag(covariance)), rtol=0.02
+        [result.ln_prefactor_error, result.B_error_K, result.T0_error_K], np.sqrt(np.diag(covariance)), rtol=0.02
     )
 
 
@@ -51,8 +51,8 @@ def test_a_straight_line_is_seldom_taken_for_curved():
     line = np.exp(-0.3 / (KB * T))
     n, seen = 400, 0
     for _ in range(n):
-        found = vogel_fit(T, line * np.exp(rng.normal(0.0, 0.1, len(T))), [0.1] * len(T))
-        seen += found is not None and found.significant
+        result = vogel_fit(T, line * np.exp(rng.normal(0.0, 0.1, len(T))), [0.1] * len(T))
+        seen += result is not None and result.significant
     assert seen / n <= 0.025
 
 
@@ -70,13 +70,13 @@ def test_curvature_is_a_doubt_and_never_the_headline():
     for t in T:
         sigma = count_like_estimate(float(vogel(t)) / t, (0.05 * float(vogel(t)) / t) ** 2)
         runs.append(RunTransport(float(t), "", sigma.scaled(1e-4 * t), sigma))
-    found = temperature_dependence(runs, form="lnSigmaT", report_temperatures_K=[260.0, 400.0])
-    assert found.vogel.significant
-    doubt = next(each for each in found.doubts if each.kind == "curved")
+    result = temperature_dependence(runs, form="lnSigmaT", report_temperatures_K=[260.0, 400.0])
+    assert result.vogel.significant
+    doubt = next(each for each in result.doubts if each.kind == "curved")
     assert doubt.severity == "caution"
     assert "T₀ = 200 ±" in doubt.words
     assert "where the law would give" in doubt.words
-    assert found.headline.origin == "line"
-    assert found.headline.value_S_per_cm == pytest.approx(found.line.predict(260.0).value)
+    assert result.headline.origin == "line"
+    assert result.headline.value_S_per_cm == pytest.approx(result.line.predict(260.0).value)
     few = temperature_dependence(runs[:4], form="lnSigmaT", report_temperatures_K=[260.0])
     assert few.vogel is None

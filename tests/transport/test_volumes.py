@@ -27,8 +27,8 @@ def correlated(n, memory, rng, size=1):
 
 def test_the_correlation_time_of_a_known_process():
     rng = np.random.default_rng(0)
-    found = np.mean([correlation_samples(x) for x in correlated(20_000, 25.0, rng, 20)])
-    assert found == pytest.approx(25.0, rel=0.08)  # ∫ exp(−t/25)
+    result = np.mean([correlation_samples(x) for x in correlated(20_000, 25.0, rng, 20)])
+    assert result == pytest.approx(25.0, rel=0.08)  # ∫ exp(−t/25)
     assert correlation_samples(rng.normal(size=5000)) == pytest.approx(0.5, abs=0.1)
     assert correlation_samples(np.full(100, 3.0)) == 0.5
 
@@ -57,15 +57,15 @@ def test_mean_cell_of_a_triclinic_run():
     rng = np.random.default_rng(3)
     cell = np.array([[9.0, 0.0, 0.0], [2.5, 8.0, 0.0], [-1.5, 1.0, 10.0]])
     scale = 1.0 + 0.01 * correlated(5000, 15.0, rng, 3).T
-    found = mean_cell(cell * scale[:, :, None], 0.1, n_atoms=24)
-    a, b, c = (mean.value for mean in found.lengths_A)
+    result = mean_cell(cell * scale[:, :, None], 0.1, n_atoms=24)
+    a, b, c = (mean.value for mean in result.lengths_A)
     expected = np.linalg.norm(cell, axis=1)
     for mean, length in zip((a, b, c), expected, strict=True):
         assert mean == pytest.approx(length, rel=0.003)
-    assert found.angles_deg[2].value == pytest.approx(np.degrees(np.arccos(2.5 / expected[1])), abs=1e-6)
-    assert abs(found.volume_A3.value - 720.0) < 4.0 * found.volume_A3.error
-    assert found.volume_per_atom_A3.value == pytest.approx(found.volume_A3.value / 24)
-    assert found.flags == ()
+    assert result.angles_deg[2].value == pytest.approx(np.degrees(np.arccos(2.5 / expected[1])), abs=1e-6)
+    assert abs(result.volume_A3.value - 720.0) < 4.0 * result.volume_A3.error
+    assert result.volume_per_atom_A3.value == pytest.approx(result.volume_A3.value / 24)
+    assert result.flags == ()
 
 
 def test_few_samples_and_drift_are_flagged():
