@@ -73,7 +73,7 @@ def pieces():
 def test_pieces_of_one_run_are_joined_in_their_order_only(pieces):
     run = superionic.analyse(pieces, mobile="Li", temperature_K=500.0, **INTERVAL).runs[0]
     assert (run.n_frames, run.notices) == (700, ())
-    with pytest.raises(AnalysisError, match=r"run2\.XDATCAR\.gz does not go on"):
+    with pytest.raises(AnalysisError, match=r"run2\.XDATCAR\.gz does not continue"):
         superionic.analyse([pieces[0], pieces[2], pieces[1]], mobile="Li", temperature_K=500.0, **INTERVAL)
 
 

@@ -36,7 +36,7 @@ def test_the_arrhenius_plot_is_drawn_unasked(polymorphs):
 
 
 def test_a_figure_that_is_not_there_names_those_that_are(polymorphs):
-    with pytest.raises(AnalysisError, match="no figure 'hul'") as caught:
+    with pytest.raises(AnalysisError, match="no figure called 'hul'") as caught:
         polymorphs.results.plot("hul")
     assert "hull" in str(caught.value.fix)
 

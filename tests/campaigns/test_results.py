@@ -88,7 +88,7 @@ def test_a_file_of_another_version_is_refused_with_words(finished, tmp_path: Pat
     with pytest.raises(StorageError, match=r"superionic 0\.1\.0") as refused:
         from_json(json.dumps(old))
     assert "superionic report" in str(refused.value.fix)
-    with pytest.raises(StorageError, match="no JSON"):
+    with pytest.raises(StorageError, match="not JSON"):
         from_json("{")
     with pytest.raises(StorageError, match="does not hold"):
         from_json("[]")

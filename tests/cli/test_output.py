@@ -122,7 +122,7 @@ def test_a_reporter_that_fails_is_silenced_after_one_word(capsys):
         (errno.EROFS, "read-only", "--folder"),
         (errno.EMFILE, "too many files open", "ulimit -n"),
         (errno.ENFILE, "too many files open", "fs.file-max"),
-        (errno.ENOLCK, "no locks", "--run-folder"),
+        (errno.ENOLCK, "does not support locks", "--run-folder"),
         (errno.ESTALE, "stale file handle", "run the same command again"),
         (errno.EACCES, "permission denied", "fix the permissions"),
         (errno.ENOMEM, "no memory left", "fewer --workers"),

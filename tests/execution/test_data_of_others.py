@@ -35,7 +35,7 @@ SMALL = dataclasses.replace(
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("SUPERIONIC_HOME", str(tmp_path / "home"))
-    kept_files._proved_whole.cache_clear()
+    kept_files._verify.cache_clear()
     return tmp_path / "home"
 
 

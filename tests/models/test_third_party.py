@@ -61,7 +61,10 @@ def test_its_entry_in_a_campaign_is_judged_by_what_the_model_says(root, tmp_path
 
 
 def test_a_name_that_is_taken_and_what_is_no_model_are_refused(monkeypatch):
-    for name, value, match in (("chgnet", registry.models()["chgnet"], "is taken"), ("odd", object(), "no model")):
+    for name, value, match in (
+        ("chgnet", registry.models()["chgnet"], "already in use"),
+        ("odd", object(), "not such a model"),
+    ):
         point = SimpleNamespace(name=name, value="somewhere:MODEL", load=lambda value=value: value)
         monkeypatch.setattr(registry, "entry_points", lambda group, point=point: [point])
         with pytest.raises(EngineError, match=match):

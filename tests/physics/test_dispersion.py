@@ -125,7 +125,7 @@ def test_a_potential_with_the_term_has_the_sum_and_stays_what_it_is():
 
 
 def test_what_the_library_cannot_do_is_refused_before_it_is_asked():
-    with pytest.raises(PotentialError, match="up to number 103"):  # the library would read foreign memory
+    with pytest.raises(PotentialError, match="up to atomic number 103"):  # the library would read foreign memory
         PBE.evaluate(Atoms("Og2", positions=[[0, 0, 0], [0, 0, 4]]), stress=False)
     with pytest.raises(PotentialError, match="periodic in all directions"):
         PBE.evaluate(Atoms("Ar"))
