@@ -21,7 +21,7 @@ PAIR = {"engine": "pair"}
 @pytest.fixture
 def short(monkeypatch):
     """Shorter runs of fewer atoms, hotter since the pair potential is stiff."""
-    monkeypatch.setattr(trial, "TEMPERATURES_K", (1200.0, 1500.0))
+    monkeypatch.setattr(trial, "TEMPERATURES_K", (1500.0,))
     monkeypatch.setattr(trial, "_ATOMS", 30)
     monkeypatch.setattr(trial, "_PRODUCTION_PS", 6.0)
     monkeypatch.setattr(trial, "_LEAST_PRODUCTION_PS", 6.0)
