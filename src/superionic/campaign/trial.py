@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from superionic.execution.reporting import Reporter
     from superionic.transport.sites.percolation import Cluster
 
-Verdict = Literal["conducts", "moves without getting on", "does not move", "loses its framework", "cannot be told"]
+Verdict = Literal["conducts", "hops without diffusing", "does not move", "loses its framework", "cannot be told"]
 
 TEMPERATURES_K: Final = (700.0, 850.0, 1000.0)
 """Hot enough for hops in 20 ps, and cold enough that most frameworks hold."""
@@ -54,7 +54,7 @@ class TrialTemperature:
     temperature_K, length_ps
         Of the run.
     diffusivity_cm2_per_s
-        D*; a bound where ions do not get on by more than chance.
+        D*; a bound where ions diffuse by no more than chance.
     hops_per_ion
         Hops of a mobile ion in the run, those to and fro included.
     framework_holds
@@ -211,7 +211,7 @@ def try_crystal(
     block: str | None = None,
     workers: int | None = None,
 ) -> FirstLook:
-    """Look whether and how a crystal conducts: hot runs of a minute by a fast potential in the refined cell.
+    """Look whether and how a crystal conducts: hot runs of two minutes or so by a fast potential in the refined cell.
 
     Parameters are those of :class:`Trial`; `workers` are processes, one per core if None.
 
@@ -249,6 +249,7 @@ def first_look_text(
         charge_note=guess.charge_note,
         supercell=guess.supercell,
         supercell_note=guess.supercell_note,
+        potential_name=plain_name(str(potential.get("model", potential["engine"]))),
         potential=", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in potential.items()),
         repeats="x".join(map(str, repeats)),
         n_atoms=n_atoms,
@@ -321,7 +322,7 @@ def _verdict(temperatures: Sequence[TrialTemperature]) -> tuple[Verdict, str]:
     if diffusing:
         first = diffusing[0]
         return "conducts", (
-            f"ions get on at {first.temperature_K:g} K: D* = {first.diffusivity_cm2_per_s.value:.1e} cm²/s, "
+            f"ions diffuse at {first.temperature_K:g} K: D* = {first.diffusivity_cm2_per_s.value:.1e} cm²/s, "
             f"{first.hops_per_ion:.1f} hops an ion in {first.length_ps:g} ps"
         )
     hottest = crystalline[-1]
@@ -330,9 +331,9 @@ def _verdict(temperatures: Sequence[TrialTemperature]) -> tuple[Verdict, str]:
         return "does not move", (
             f"no hops up to {hottest.temperature_K:g} K in {hottest.length_ps:g} ps: D* below {bound:.1e} cm²/s (95 %)"
         )
-    return "moves without getting on", (
+    return "hops without diffusing", (
         f"hops up to {hottest.temperature_K:g} K, {hottest.hops_per_ion:.2f} an ion in {hottest.length_ps:g} ps, "
-        f"but none that is sure to lead on: D* below {bound:.1e} cm²/s (95 %)"
+        f"but no diffusion that chance rules out: D* below {bound:.1e} cm²/s (95 %)"
     )
 
 
@@ -376,7 +377,7 @@ crystals:
 {block}    supercell: {supercell}             # {supercell_note}
 
 potentials:
-  fast: {{{potential}}}
+  {potential_name}: {{{potential}}}
 
 enumerate:                        # the lowest of some drawn at random: bounded in time for any crystal
   method: sample

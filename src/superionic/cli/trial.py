@@ -35,7 +35,7 @@ def try_command(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look, in about a minute, whether and how a crystal conducts: hot runs by a fast potential in the refined cell.
+    """Look, in some two minutes, whether and how a crystal conducts: hot runs by a fast potential in the refined cell.
 
     It tells conductors from insulators, along which axes ions move, and whether the framework holds. It gives no
     conductivity at room temperature: for that, write a campaign (superionic init).
