@@ -42,14 +42,15 @@ class Tab:
     def __init__(self, driver) -> None:
         self.driver = driver
 
-    def open(self, page: Path, *, width: int = 1200, height: int = 900, scheme: str = "light") -> None:
+    def open(self, page: Path | str, *, width: int = 1200, height: int = 900, scheme: str = "light") -> None:
+        """Open a file, or an address."""
         self.command(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
         )
         self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.requests()  # forget those before
         self.errors()
-        self.driver.get(page.as_uri())
+        self.driver.get(page if isinstance(page, str) else page.as_uri())
 
     def command(self, name: str, **arguments) -> dict:
         return self.driver.execute_cdp_cmd(name, arguments)
@@ -237,3 +238,34 @@ def test_names_of_the_legend_hide_what_they_name(tab, polymorphs):
     assert not any(visible)
     tab.click(".legend button")
     assert tab.find(".legend button").get_attribute("aria-pressed") == "true"
+
+
+def test_the_live_page_shows_the_stages_and_the_report(tab, polymorphs):
+    import threading
+
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    from superionic.campaign.live.server import LiveServer
+    from superionic.campaign.live.watcher import Watcher
+
+    with Watcher(polymorphs.campaign) as watcher, LiveServer(0, watcher) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        tab.open(server.address, width=400)
+        wait = WebDriverWait(tab.driver, 120)
+        wait.until(lambda _: tab.script("return !document.getElementById('report').hidden"))
+        rows = "document.querySelectorAll('#stages tbody tr')"
+        states = tab.script(f"return Array.from({rows}).map(row => [row.cells[0].innerText, row.className])")
+        assert states == [[stage.stage, "done"] for stage in polymorphs.campaign.status().stages]
+        assert tab.script("return document.querySelector('.line b').innerText.trim()") == "Everything is done."
+        assert tab.script("return document.documentElement.scrollWidth") <= 400
+        tab.driver.switch_to.frame(tab.find("#report"))
+        wait.until(lambda _: tab.script("return document.readyState") == "complete" and tab.script(_DRAWN))
+        for chart in tab.script(_DRAWN):
+            assert chart["told"] or (chart["svg"] and chart["points"]), chart
+        tab.driver.switch_to.default_content()
+        assert "token" not in tab.script("return location.href")
+        assert tab.errors() == []
+        own = ("data:", "blob:", server.address.partition("?")[0])
+        assert [url for url in tab.requests() if not url.startswith(own)] == []
+        server.shutdown()
+    wait.until(lambda _: "does not answer" in tab.script("return document.getElementById('lines').innerText"))

@@ -189,6 +189,18 @@ def test_a_reader_that_cannot_start_is_said(small, monkeypatch, tmp_path):
         read_crystal(small)
 
 
+def test_a_reader_that_is_stopped_while_it_starts_is_started_again(small, monkeypatch, tmp_path):
+    # An interrupt that comes before Python handles signals ends it with exit code 1, as any fault of its own would.
+    reading.close_reader()
+    program, once = tmp_path / "python", tmp_path / "once"
+    program.write_text(f'#!/bin/sh\n[ -e "{once}" ] && exec "{sys.executable}" "$@"\n: > "{once}"\nexit 1\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    assert read_crystal(small).formula == "CsCl"
+    assert once.exists()
+    reading.close_reader()
+
+
 def test_an_idle_process_ends(small, monkeypatch):
     reading.close_reader()
     monkeypatch.setattr(reading, "IDLE_S", 0.2)

@@ -214,18 +214,26 @@ class Campaign:
         ledger = self._ledger()
         return fit_memory(site, self._dry_walk(ledger).flow.bench.runner.used.values(), ledger)
 
-    def report(self, folder: Path | None = None) -> Path:
+    def report(self, folder: Path | None = None, *, formats: Sequence[str] = ("png", "svg")) -> Path:
         """Write the report from what is done so far, and return its HTML file.
 
         Parameters
         ----------
         folder
             Where it goes; ``report`` in the run folder if None. Nothing else is written.
+        formats
+            Formats of the figure files beside the page: "png", "svg", "pdf". The page draws its figures itself.
         """
         from superionic.campaign.results import assemble
 
         flow = self._dry_walk(self._ledger()).flow
-        return self._write_report(flow, assemble(flow), folder)
+        return self._write_report(flow, assemble(flow), folder, formats)
+
+    def serve(self, *, port: int = 0, every_s: float = 3.0, announce: Callable[[str], object] = print) -> None:
+        """Show the campaign in a browser of this machine until interrupted; see :mod:`superionic.campaign.live`."""
+        from superionic.campaign.live.server import serve
+
+        serve(self, port=port, every_s=every_s, announce=announce)
 
     def export(self, form: str, folder: Path) -> list[Path]:
         """Write the transport runs as input of another program; see :mod:`superionic.campaign.export`."""
@@ -395,7 +403,13 @@ class Campaign:
             self._identities[engine] = resolve_engine(engine).identity
         return self._identities[engine]
 
-    def _write_report(self, flow: Flow, results: CampaignResults, folder: Path | None = None) -> Path:
+    def _write_report(
+        self,
+        flow: Flow,
+        results: CampaignResults,
+        folder: Path | None = None,
+        formats: Sequence[str] = ("png", "svg"),
+    ) -> Path:
         from superionic.campaign.results import write_structures, write_students
         from superionic.report.export import write_report
 
@@ -404,7 +418,8 @@ class Campaign:
             write_students(flow, place / "student")
 
         target = folder or self.report_folder
-        return write_report(results, target, grids=results.grids, further=structures_and_students).html
+        files = write_report(results, target, grids=results.grids, formats=formats, further=structures_and_students)
+        return files.html
 
     def load_results(self) -> CampaignResults:
         """Read ``results.json`` of the last report; densities, which are no part of it, are not drawn from it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from superionic.campaign.explain import Descriptor, descriptor_of
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from superionic.execution.store import Store
     from superionic.execution.task import Task
 
+_RUNNING: Final = "is being done"
+
 
 @dataclass(frozen=True)
 class Pending:
@@ -27,6 +29,11 @@ class Pending:
     label: str
     key: str
     reason: str
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run is doing it now."""
+        return self.reason == _RUNNING
 
 
 @dataclass(frozen=True)
@@ -138,7 +145,7 @@ def make_status(
     waiting = []
     for task in pending:
         is_running = task.key in running
-        reason = "is being done" if is_running else why_pending(task, records, ledger, store, missing)
+        reason = _RUNNING if is_running else why_pending(task, records, ledger, store, missing)
         waiting.append(Pending(task.stage, task.label, task.key, reason))
     return Status(tuple(stages), tuple(waiting), tuple(failures), None if trouble is None else str(trouble), owner)
 

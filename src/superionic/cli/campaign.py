@@ -1,4 +1,4 @@
-"""The verbs of a campaign and their output: init, check, run, status, report, explain, export, schema."""
+"""The verbs of a campaign and their output: init, check, run, status, report, serve, explain, export, schema."""
 
 from __future__ import annotations
 
@@ -174,6 +174,30 @@ def report_command(
 ) -> None:
     """Write the report (HTML, JSON, CSV, figures, structures) from the results so far."""
     typer.echo(str(open_campaign(campaign, run_folder).report(folder)))
+
+
+def serve_command(
+    campaign: CampaignArgument,
+    run_folder: RunFolderOption = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port.", show_default="a free one")] = 0,
+    every_s: Annotated[float, typer.Option("--every", min=0.5, help="Seconds between looks at the campaign.")] = 3.0,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in the default browser.")] = False,
+) -> None:
+    """Show a campaign as a live page: stages, speed, cost, time left, failures, and the report as results come.
+
+    The page is on this machine only, behind the token in the address that is printed, and changes nothing. It shows
+    runs of this or any other machine that use the same run folder. From another machine: ssh -L PORT:127.0.0.1:PORT.
+    """
+
+    def announce(address: str) -> None:
+        typer.echo(address)
+        typer.echo("open this address in a browser of this machine; Ctrl-C ends the page, not the campaign", err=True)
+        if open_browser:
+            import webbrowser
+
+            webbrowser.open(address)
+
+    open_campaign(campaign, run_folder).serve(port=port, every_s=every_s, announce=announce)
 
 
 def explain_command(
@@ -428,6 +452,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("run")(run_command)
     app.command("status")(status_command)
     app.command("report")(report_command)
+    app.command("serve")(serve_command)
     app.command("explain")(explain_command)
     app.command("export")(export_command)
     app.command("schema")(schema_command)

@@ -30,6 +30,8 @@ _EXIT_BY_SIGNAL = 128
 _EXIT_CLOSED_PIPE = 141  # as a shell sees a program that SIGPIPE ended
 # Verbs that keep their work in a run folder: called again, they resume where they stopped.
 _RESUMABLE = ("run", "train")
+# Verbs that show what is there until they are stopped.
+_WATCHING = ("status", "serve")
 # Verbs whose result is what they print; the results of the others are files, and what they print is a courtesy.
 _PRINTING = (
     "analyse",
@@ -49,7 +51,7 @@ _PRINTING = (
 
 
 _MODULES = {
-    **dict.fromkeys(("init", "check", "run", "status", "report", "explain", "export", "schema"), "campaign"),
+    **dict.fromkeys(("init", "check", "run", "status", "report", "serve", "explain", "export", "schema"), "campaign"),
     "try": "trial",
     "enumerate": "enumerate",
     "analyse": "analyse",
@@ -193,7 +195,7 @@ def _report_stop(arguments: list[str], interrupts: Interrupts) -> int:
     again = shlex.join(["superionic", *(argument for argument in arguments if argument != "--retry-failed")])
     if _names_verb(arguments, _RESUMABLE):
         typer.echo(f"stopped by {cause}; all finished work is kept; continue with: {again}", err=True)
-    elif not _names_verb(arguments, ("status",)):
+    elif not _names_verb(arguments, _WATCHING):
         typer.echo(f"stopped by {cause}; start again with: {again}", err=True)
     return _EXIT_BY_SIGNAL + int(number)
 

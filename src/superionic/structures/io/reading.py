@@ -60,7 +60,7 @@ def read_in_child(request: Mapping[str, Any], *, time_limit_s: float, memory_lim
             try:
                 reply = _state.answer(line, time_limit_s)
             except _Died as death:
-                if not death.was_killed:
+                if not (death.was_killed or death.at_start):
                     raise
                 _state.end_child()
                 reply = _state.answer(line, time_limit_s)
@@ -71,6 +71,8 @@ def read_in_child(request: Mapping[str, Any], *, time_limit_s: float, memory_lim
             _state.end_child()
             if death.out_of_time:
                 raise _out_of_limits(f"Reading the file took over {time_limit_s:g} s", where) from None
+            if death.at_start:
+                raise _no_reader(str(death)) from None
             raise _crashed(where, str(death)) from None
         except BaseException:  # an interrupt leaves an answer in the pipe that belongs to no request
             _state.end_child()
@@ -131,10 +133,13 @@ class _TookTooLong(Exception):  # noqa: N818 - never leaves this module
 
 
 class _Died(Exception):  # noqa: N818 - never leaves this module
-    def __init__(self, how: str, *, out_of_time: bool = False, was_killed: bool = False) -> None:
+    def __init__(
+        self, how: str, *, out_of_time: bool = False, was_killed: bool = False, at_start: bool = False
+    ) -> None:
         super().__init__(how)
         self.out_of_time = out_of_time
         self.was_killed = was_killed
+        self.at_start = at_start
 
 
 class _Child:
@@ -215,10 +220,10 @@ class _Child:
             return
         try:
             first = self.receive(_START_S)
-        except (_TookTooLong, _Died) as error:
-            if isinstance(error, _Died) and error.was_killed:
-                raise
-            raise _no_reader(str(error) or "it took too long") from error
+        except _TookTooLong as error:
+            raise _no_reader("it took too long") from error
+        except _Died as death:  # by a signal before Python handles signals, which looks like any other failure
+            raise _Died(str(death), at_start=True) from death
         if first != {"state": "ready"}:
             raise _no_reader("it returned nonsense")
         self._is_ready = True
