@@ -21,14 +21,11 @@ from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from superionic.campaign.live.watcher import Watcher
+from superionic.campaign.live.watcher import Watched, Watcher
 from superionic.errors import StorageError
-
-if TYPE_CHECKING:
-    from superionic.campaign.run import Campaign
 
 _LOOPBACK: Final = "127.0.0.1"
 _TYPES: Final = {
@@ -47,9 +44,7 @@ _PAGE_POLICY: Final = (
 )
 
 
-def serve(
-    campaign: Campaign, *, port: int = 0, every_s: float = 3.0, announce: Callable[[str], object] = print
-) -> None:
+def serve(campaign: Watched, *, port: int = 0, every_s: float = 3.0, announce: Callable[[str], object] = print) -> None:
     """Show a campaign as a live page until the process is interrupted. Nothing is written to the run folder.
 
     Parameters

@@ -12,12 +12,14 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from superionic.errors import SuperionicError
 
 if TYPE_CHECKING:
-    from superionic.campaign.run import Campaign
+    from collections.abc import Sequence
+
+    from superionic.campaign.file.schema import CampaignFile
     from superionic.campaign.status import Status
 
 _IDLE_SHARE: Final = 5.0
@@ -26,6 +28,24 @@ _REPORT_IDLE_SHARE: Final = 20.0
 """The same for reports, which take longer."""
 _MOST_LISTED: Final = 6
 """Pending tasks that a view lists, besides all that are being done."""
+
+
+class Watched(Protocol):
+    """What is watched: :class:`superionic.campaign.run.Campaign`, which itself opens the live page."""
+
+    file: CampaignFile
+    path: Path
+    run_folder: Path
+
+    @classmethod
+    def load(cls, path: str | Path, *, run_folder: str | Path | None = None) -> Self:
+        """Read the campaign file."""
+
+    def status(self) -> Status:
+        """Tell what is done, what a run would do, and what failed."""
+
+    def report(self, folder: Path | None = None, *, formats: Sequence[str] = ...) -> Path:
+        """Write the report of what is done so far."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +107,7 @@ class Watcher:
         Time between two looks, in s; longer where a look takes long.
     """
 
-    def __init__(self, campaign: Campaign, every_s: float = 3.0) -> None:
+    def __init__(self, campaign: Watched, every_s: float = 3.0) -> None:
         self._campaign = campaign
         self._every_s = every_s
         self._made = Path(tempfile.mkdtemp(prefix="superionic-live-"))
