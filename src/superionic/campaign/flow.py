@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from superionic.campaign.learning import learn
-from superionic.campaign.spaces import build_spaces, crystal_text, end_members, replacements
+from superionic.campaign.spaces import crystal_text, end_members, fitting_spaces, replacements
 from superionic.campaign.walk import StopHere, Walk
 from superionic.settings.base import STUDENT
 from superionic.settings.distil import resolved
@@ -53,7 +53,8 @@ class Flow(Walk):
         file = self.file
         base = self.potential(file.rank.potential)
         self.at("enumerate")
-        enumerated = enumerate.run(file.enumerate, self.bench, build_spaces(file, self.crystals))
+        spaces, left_out = fitting_spaces(file, self.crystals)
+        enumerated = enumerate.run(file.enumerate, self.bench, spaces, left_out)
         end_phases = enumerate.references(self.bench, [crystal_text(entry) for entry in file.references])
         self.done("enumerate", self.outputs.enumerate, enumerated)
         self._rank(file.rank, enumerated.candidates, end_phases, base, "")

@@ -18,6 +18,7 @@ from superionic.execution.codec import to_tree
 from superionic.execution.engines import CORE, resolve_engine
 from superionic.execution.sites.base import kind_of_task
 from superionic.potentials.dispersion import EVALUATION_S_PER_ATOM as DISPERSION_S_PER_ATOM
+from superionic.references import normal_formula
 from superionic.registry import models
 from superionic.results.identity import Material, OrderedCell
 from superionic.settings.base import STUDENT
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from superionic.campaign.file.schema import CampaignFile
     from superionic.campaign.status import StageStatus
     from superionic.execution.sites.site_file import Kind
+    from superionic.results.orderings import LeftOutCell
     from superionic.settings.distil import ResolvedDistil
     from superionic.settings.enumerate import EnumerateSettings
     from superionic.stages.enumerate.spaces import Space
@@ -241,15 +243,16 @@ def estimate_plan(
         If a crystal, composition or potential will not do.
     """
     from superionic.campaign.prepare import cautions
-    from superionic.campaign.spaces import build_spaces, choose_potentials
+    from superionic.campaign.spaces import choose_potentials, fitting_spaces
     from superionic.execution.executors import default_slots
 
     potentials = choose_potentials(file)
     for crystal in references.values():
         if not crystal.is_ordered:
             raise CompositionError(f"the reference {crystal.name} is disordered", fix="give an ordered structure")
+    left_out: Sequence[LeftOutCell] = ()
     if spaces is None:
-        built = build_spaces(file, crystals)
+        built, left_out = fitting_spaces(file, crystals)
         spaces = [count_space(file.enumerate, crystals[space.material.crystal], space) for space in built]
     cost = _Costs(file, [len(crystal.sites) for crystal in references.values()], spaces)
     engine = next((chosen.engine for chosen in potentials.values() if chosen.engine != CORE), CORE)
@@ -264,6 +267,9 @@ def estimate_plan(
     slots = default_slots(file.execution.workers, file.execution.threads_per_worker)
     said = cautions(potentials)
     notes = {name: crystal.notes for name, crystal in {**references, **crystals}.items() if crystal.notes}
+    for one in left_out:
+        name = one.cell.material.crystal
+        notes[name] = (*notes.get(name, ()), f"{one.cell.id} is left out: {one.reason}")
     return Plan(tuple(lines), tuple(spaces), {}, slots.workers, str(run_folder), notes, said)
 
 
@@ -320,7 +326,12 @@ class _Costs:
         self._spaces = spaces
         ordering = self._file.enumerate
         most = ordering.monte_carlo.n_samples if ordering.method == "monte-carlo" else ordering.ewald_keep
-        self._kept = [min(s.distinct, most) for s in spaces]
+        self._kept: list[int] = []
+        room: dict[Material, int] = {}
+        for space in spaces:  # the supercells of a material share the number that goes on
+            left = room.get(space.cell.material, most)
+            self._kept.append(min(space.distinct, left))
+            room[space.cell.material] = left - self._kept[-1]
         self._atoms = float(np.mean([s.n_atoms for s in spaces]))
         self._references = references
         self._groups = len({s.cell.material for s in spaces})
@@ -396,16 +407,22 @@ class _Costs:
         return PlanLine("hull", "formation energies and the convex hull", 1, 0.0, 0.1)
 
     def select(self) -> PlanLine | None:
-        count = max(self._file.select.count, self._groups) if self._file.select else 0
-        return PlanLine("select", f"up to {count} orderings", 1, 0.0, 0.1)
+        return PlanLine("select", f"up to {self._selected()} orderings", 1, 0.0, 0.1)
+
+    def _selected(self) -> int:
+        """Return how many orderings `select` takes at most, of the compositions that it names."""
+        settings, relaxed = self._file.select, self._relaxed_each()
+        if settings is None:
+            return sum(relaxed.values())
+        requested = {normal_formula(formula) for formula in settings.compositions}
+        among = {s.cell.material for s in self._spaces if not requested or normal_formula(s.formula) in requested}
+        return min(max(settings.count, len(among)), sum(relaxed[material] for material in among))
 
     def _runs(self) -> int:
         sample = self._file.sample
         if sample is None:
             return 0
-        orderings = max(self._file.select.count, self._groups) if self._file.select else sum(self._kept)
-        orderings = min(orderings, sum(min(kept, self._file.rank.relax_top) for kept in self._kept))
-        return int(orderings * sample.replicas * len(sample.temperatures_K))
+        return int(self._selected() * sample.replicas * len(sample.temperatures_K))
 
     def _labels(self) -> int:
         if self._file.sample is None:
@@ -431,7 +448,8 @@ class _Costs:
         if settings is None:
             return None
         atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
-        length = settings.npt_ps + settings.equilibration_ps + settings.production_ps
+        length = settings.heating_ps + settings.nvt_before_npt_ps + settings.npt_ps
+        length += settings.equilibration_ps + settings.production_ps
         runs, work = self._runs(), f"{self._runs()} runs of {length:g} ps"
         plan = self._learning()
         if plan.strategy == "active":
@@ -589,11 +607,12 @@ class _Costs:
 
     def _relaxed_each(self) -> dict[Material, int]:
         """Count the relaxed orderings of each crystal and composition."""
-        counts: dict[Material, int] = {}
+        rank, counts = self._file.rank, dict.fromkeys((space.cell.material for space in self._spaces), 0)
         for space, kept in zip(self._spaces, self._kept, strict=True):
-            group = space.cell.material
-            counts[group] = counts.get(group, 0) + min(kept, self._file.rank.relax_top)
-        return counts
+            counts[space.cell.material] += kept
+        screened = rank.prescreen_keep if rank.prescreen != "none" else None
+        most = [limit for limit in (screened, rank.relax_top if rank.method != "relax-all" else None) if limit]
+        return {material: min([kept, *most]) for material, kept in counts.items()}
 
     def analyse(self) -> PlanLine | None:
         return PlanLine("analyse", "diffusivity, conductivity, activation energy, density", 3, 0.005, 2.0)

@@ -14,11 +14,13 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from superionic.campaign.file.yaml_text import parse_yaml
-from superionic.settings.base import FINE_TUNED, STUDENT
+from superionic.settings.base import FINE_TUNED, PRIMITIVE, STUDENT
 from superionic.settings.learn import LadderSettings
 from superionic.settings.stages import NEEDS, OPTIONAL, SECTIONS
 
 _FILE: Final = Path(__file__).with_name("presets.yaml")
+CRYSTALS: Final = "crystals"
+_CELLS: Final = frozenset({"supercell", "further_supercells", "primitive"})
 
 
 @cache
@@ -58,6 +60,7 @@ def complete(raw: Mapping[str, Any]) -> dict[str, Any]:
         if stage not in raw and filled.get(needed) is None:
             filled.pop(stage, None)
     filled.setdefault("potentials", {"chgnet": {"engine": "chgnet"}})
+    _fill_crystals(filled)
     _fill_sampling(filled, raw)
     _fill_hull(filled, raw)
     _fill_potentials(filled)
@@ -81,6 +84,20 @@ def _preset(section: Mapping[str, Any]) -> str | None:
 def _section(filled: Mapping[str, Any], name: str) -> dict[str, Any]:
     section = filled.get(name)
     return section if isinstance(section, dict) else {}
+
+
+def _fill_crystals(filled: dict[str, Any]) -> None:
+    """Fill each crystal from the preset of the file, and spell out `supercell: primitive`."""
+    values = presets().get(_preset(filled) or "", {}).get(CRYSTALS, {})
+    own_cells = {key: value for key, value in values.items() if key not in _CELLS}
+    crystals = filled.get(CRYSTALS)
+    for index, entry in enumerate(crystals if isinstance(crystals, list) else ()):
+        if not isinstance(entry, Mapping):
+            continue
+        crystal = merged(values if _CELLS.isdisjoint(entry) else own_cells, entry)
+        if crystal.get("supercell") in PRIMITIVE:
+            crystal |= {"supercell": [1, 1, 1], "primitive": crystal.get("primitive", True)}
+        crystals[index] = crystal
 
 
 def _fill_sampling(filled: dict[str, Any], raw: Mapping[str, Any]) -> None:
