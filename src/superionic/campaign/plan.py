@@ -436,6 +436,23 @@ class _Costs:
         limit = plan.active.max_labels
         return int(most if limit is None else max(planned, min(most, limit)))
 
+    def _tests(self) -> tuple[int, int]:
+        """Return the number of test runs of a ladder, and of the labels of its test sets."""
+        from superionic.stages.rungs import evenly_between
+
+        sample, learn = self._file.sample, self._file.learn
+        tests = learn.tests if learn is not None else None
+        if sample is None or tests is None:
+            return 0, 0
+        relaxed, formulas = self._relaxed_each(), {s.cell.material: normal_formula(s.formula) for s in self._spaces}
+        requested = {normal_formula(formula) for formula in self._file.select.compositions} if self._file.select else ()
+        sampled = {formula for formula in formulas.values() if not requested or formula in requested}
+        others = list(dict.fromkeys(formula for formula in formulas.values() if formula not in sampled))
+        mixed = {others[index] for index in evenly_between(len(others), tests.mixtures)}
+        starts = sum(formula in sampled | mixed for formula in formulas.values())
+        runs = starts * sample.replicas * len(tests.temperatures_K or ())
+        return runs, runs * tests.snapshots + sum(min(count, tests.orderings) for count in relaxed.values())
+
     def _learning(self) -> Learning:
         return learning_of(self._file.learn, self._file.sample or SampleSettings())
 
@@ -456,6 +473,8 @@ class _Costs:
             each = runs // len(settings.temperatures_K) * len(plan.explored_K)
             runs += each * (plan.active.max_rounds + 1)
             work += f", up to {plan.active.max_rounds + 1} explorations of {each} runs"
+        if tests := self._tests()[0]:
+            runs, work = runs + tests, f"{work}, and {tests} test runs"
         seconds = runs * length * 1000 / settings.timestep_fs * self._per_step(settings.potential, atoms)
         frames = runs * length * 1000 / settings.save_every_fs
         return PlanLine("sample", work, runs, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
@@ -464,26 +483,29 @@ class _Costs:
         settings = self._file.label
         if settings is None:
             return None
-        seconds = 1.0 * self._labels()
+        count, tests = self._labels() + self._tests()[1], self._tests()[1]
+        seconds = 1.0 * count
         if settings.engine == "gpaw":
             size = (self._atoms / 30.0) ** 2 * (settings.ecut_eV / 300.0) ** 1.5
             kpoints = max(1.0, (0.7 / settings.kpoint_spacing_per_A) ** 3 / 4.0)
             factor = {"SCAN": 3.0, "r2SCAN": 3.0}.get(settings.functional, 1.0)
-            seconds = self._labels() * _LABEL_S * size * kpoints * factor
-        work = f"{self._labels()} labels by {settings.engine} ({settings.functional}, {settings.ecut_eV:g} eV)"
+            seconds = count * _LABEL_S * size * kpoints * factor
+        work = f"{count} labels by {settings.engine} ({settings.functional}, {settings.ecut_eV:g} eV)"
         if settings.engine == "vasp":
             work += ", whose cost is not estimated"
         elif settings.engine == "finished":
             work = "finished labels"
         elif settings.engine == "tblite":
-            seconds = self._labels() * _TIGHT_BINDING_LABEL_S * (self._atoms / 64.0) ** 2
-            work = f"{self._labels()} labels by tblite ({settings.tblite.method})"
+            seconds = count * _TIGHT_BINDING_LABEL_S * (self._atoms / 64.0) ** 2
+            work = f"{count} labels by tblite ({settings.tblite.method})"
         elif settings.engine != "gpaw":
-            work = f"{self._labels()} labels by {settings.engine}, a stand-in for DFT"
+            work = f"{count} labels by {settings.engine}, a stand-in for DFT"
         if settings.dispersion is not None:
-            seconds += self._labels() * self._atoms * DISPERSION_S_PER_ATOM
+            seconds += count * self._atoms * DISPERSION_S_PER_ATOM
             work += ", with dispersion added"
-        return PlanLine("label", work, self._labels(), seconds / 3600, 0.05 * self._labels())
+        if tests:
+            work += f", {tests} of them for test sets"
+        return PlanLine("label", work, count, seconds / 3600, 0.05 * count)
 
     def train(self) -> PlanLine | None:
         settings = self._file.train

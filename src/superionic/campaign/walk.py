@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from superionic.campaign.file.schema import CampaignFile
-    from superionic.results.learning import LabelResult, LearningResult, SampleResult, ValidateResult
+    from superionic.results.learning import LabelResult, LearningResult, RungComparison, SampleResult, ValidateResult
     from superionic.results.orderings import EnumerateResult
     from superionic.results.ranking import RankResult
     from superionic.results.stability import SelectResult
@@ -43,6 +43,7 @@ class Outputs:
     label: list[WithSnapshots[LabelResult]] = field(default_factory=list)
     train: list[TrainOutput] = field(default_factory=list)
     learning: list[LearningResult] = field(default_factory=list)
+    rungs: list[RungComparison] = field(default_factory=list)
     validate: list[ValidateResult] = field(default_factory=list)
     distil: list[DistilOutput] = field(default_factory=list)
     transport: list[TransportOutput] = field(default_factory=list)

@@ -62,6 +62,7 @@ def complete(raw: Mapping[str, Any]) -> dict[str, Any]:
     filled.setdefault("potentials", {"chgnet": {"engine": "chgnet"}})
     _fill_crystals(filled)
     _fill_sampling(filled, raw)
+    _fill_learning(filled, raw)
     _fill_hull(filled, raw)
     _fill_potentials(filled)
     return filled
@@ -110,6 +111,15 @@ def _fill_sampling(filled: dict[str, Any], raw: Mapping[str, Any]) -> None:
             return
         if rungs:
             _section(filled, "sample").update(temperatures_K=list(rungs))
+
+
+def _fill_learning(filled: dict[str, Any], raw: Mapping[str, Any]) -> None:
+    """Compare the rungs of a preset's ladder only where the file leaves it a ladder."""
+    learn = _section(filled, "learn")
+    if learn.get("strategy") != "ladder":
+        for key in ("production_rung", "tests"):
+            if key not in _section(raw, "learn"):
+                learn.pop(key, None)
 
 
 def _fill_hull(filled: dict[str, Any], raw: Mapping[str, Any]) -> None:

@@ -81,6 +81,8 @@ def _failures(results: Results) -> Iterator[tuple[str, Sequence[Failure | Reject
         yield "sample", sampled.failures
     for labels in results.label:
         yield "label", (*labels.rejected, *labels.failures)
+    if results.rungs is not None:
+        yield "label", (*results.rungs.rejected, *results.rungs.failures)
     for stage, result in (("distil", results.distil), ("transport", results.transport), ("analyse", results.analyse)):
         if result is not None:
             yield stage, result.failures
