@@ -73,7 +73,7 @@ def test_wrong_formulas(text):
 def test_a_minimal_campaign_has_no_learning():
     file = campaign()
     assert file.stages == ("enumerate", "rank", "hull", "transport", "analyse", "report")
-    assert set(OPTIONAL) == {"select", "sample", "label", "train", "validate", "learn", "distil"}
+    assert set(OPTIONAL) == {"select", "sample", "label", "train", "validate", "learn", "distil", "volumes"}
     assert file.rank.potential == "chgnet"
     assert file.transport.potential == "chgnet"
     with pytest.raises(KeyError):
@@ -90,7 +90,8 @@ def test_the_presets_are_those_that_a_file_can_name():
 def test_presets_are_whole_campaigns(preset):
     file = campaign(preset=preset)
     with_student = "distil" in presets()[preset]
-    assert file.stages == tuple(stage for stage in SECTIONS if stage != "distil" or with_student)
+    left_out = {"distil", "volumes"} - set(presets()[preset])
+    assert file.stages == tuple(stage for stage in SECTIONS if stage not in left_out)
     assert file.transport.potential == (STUDENT if with_student else FINE_TUNED)
     for stage, values in presets()[preset].items():
         if stage == CRYSTALS:

@@ -530,6 +530,27 @@ class _Costs:
         seconds = self._labels() * self._per_step(self._file.rank.potential, self._atoms)
         return PlanLine("validate", "errors before and after, on unseen runs", 2, seconds / 3600, 1.0)
 
+    def volumes(self) -> PlanLine | None:
+        settings = self._file.volumes
+        if settings is None:
+            return None
+        atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
+        lowest = self._groups * settings.per_composition
+        runs = lowest * len(settings.temperatures_K) * settings.replicas
+        length = runs * (settings.heating_ps + settings.nvt_before_npt_ps + settings.npt_ps)
+        step = self._per_step_of(settings.potential, atoms)
+        seconds = length * 1000 / settings.timestep_fs * step + lowest * _RELAXATION_STEPS * step
+        frames = length * 1000 / settings.save_every_fs
+        work = f"{runs} runs at constant pressure, {length:g} ps in all, {atoms:g} atoms; {lowest} relaxed cells"
+        tasks = runs + lowest
+        return PlanLine("volumes", work, tasks, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
+
+    def _per_step_of(self, driver: str | None, atoms: float) -> float:
+        """Return the seconds of a step of a stage that the campaign's own potential, or student, may drive."""
+        if driver == STUDENT:
+            return models()["nep"].evaluation_s_per_atom * atoms
+        return self._per_step(driver if driver in self._file.potentials else self._file.rank.potential, atoms)
+
     def transport(self) -> PlanLine | None:
         from superionic.stages.transport import lengths_at
 
@@ -544,13 +565,7 @@ class _Costs:
             length += settings.heating_ps + settings.nvt_before_npt_ps + settings.npt_ps
             length += lengths.nvt_equilibration_ps + lengths.production_ps
         length *= runs / len(settings.temperatures_K)
-        name = settings.potential if settings.potential in self._file.potentials else self._file.rank.potential
-        step = (
-            models()["nep"].evaluation_s_per_atom * atoms
-            if settings.potential == STUDENT
-            else self._per_step(name, atoms)
-        )
-        seconds = length * 1000 / settings.timestep_fs * step
+        seconds = length * 1000 / settings.timestep_fs * self._per_step_of(settings.potential, atoms)
         frames = length * 1000 / settings.save_every_fs
         work = f"{runs} runs, {length:g} ps in all, {atoms:g} atoms"
         return PlanLine("transport", work, runs, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)

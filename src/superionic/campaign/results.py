@@ -92,6 +92,7 @@ def assemble(flow: Flow) -> CampaignResults:
         sample=tuple(output.result for output in outputs.sample),
         learning=_last(outputs.learning),
         rungs=_last(outputs.rungs),
+        volumes=_last(outputs.volumes),
         label=tuple(output.result for output in outputs.label),
         train=tuple(output.result for output in outputs.train),
         validate=_last(outputs.validate),

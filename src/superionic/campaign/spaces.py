@@ -143,7 +143,8 @@ def fitting_spaces(
 
 def _demand_possible_runs(file: CampaignFile, entry: CrystalInput, crystal: DisorderedCrystal) -> None:
     """Refuse runs of too many atoms, and densities of too many points, before days are spent on what comes before."""
-    for stage, section in (("sample", file.sample), ("distil", file.distil), ("transport", file.transport)):
+    sections = {"sample": file.sample, "distil": file.distil, "volumes": file.volumes, "transport": file.transport}
+    for stage, section in sections.items():
         if section is None:
             continue
         repeated = Supercell(section.supercell)

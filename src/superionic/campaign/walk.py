@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from superionic.results.orderings import EnumerateResult
     from superionic.results.ranking import RankResult
     from superionic.results.stability import SelectResult
+    from superionic.results.volumes import VolumesResult
     from superionic.stages.analyse import AnalyseOutput
     from superionic.stages.base import Candidate, ChosenPotential, WithCandidates, WithSnapshots, Workbench
     from superionic.stages.distil import DistilOutput
@@ -46,6 +47,7 @@ class Outputs:
     rungs: list[RungComparison] = field(default_factory=list)
     validate: list[ValidateResult] = field(default_factory=list)
     distil: list[DistilOutput] = field(default_factory=list)
+    volumes: list[VolumesResult] = field(default_factory=list)
     transport: list[TransportOutput] = field(default_factory=list)
     analyse: list[AnalyseOutput] = field(default_factory=list)
 

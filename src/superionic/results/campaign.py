@@ -21,6 +21,7 @@ from superionic.results.ranking import RankResult
 from superionic.results.stability import HullResult, SelectResult
 from superionic.results.student import DistilResult
 from superionic.results.transport import AnalyseResult, TransportResult
+from superionic.results.volumes import VolumesResult
 from superionic.shown import Shown
 from superionic.structures.crystal.refined_cell import RefinedCell
 
@@ -131,6 +132,8 @@ class Results(Shown):
         Settings of each stage as plain values.
     rungs
         The potentials of all rungs of a ladder on the same test sets; None where they are not compared.
+    volumes
+        Cells against temperature; None where the campaign leaves the stage out.
     """
 
     superionic: str
@@ -158,6 +161,7 @@ class Results(Shown):
     analyse: AnalyseResult | None
     settings: Mapping[str, Any]
     rungs: RungComparison | None = None
+    volumes: VolumesResult | None = None
 
     @property
     def trained(self) -> TrainResult | None:

@@ -92,7 +92,9 @@ def _fill_crystals(filled: dict[str, Any]) -> None:
     values = presets().get(_preset(filled) or "", {}).get(CRYSTALS, {})
     own_cells = {key: value for key, value in values.items() if key not in _CELLS}
     crystals = filled.get(CRYSTALS)
-    for index, entry in enumerate(crystals if isinstance(crystals, list) else ()):
+    if not isinstance(crystals, list):
+        return
+    for index, entry in enumerate(crystals):
         if not isinstance(entry, Mapping):
             continue
         crystal = merged(values if _CELLS.isdisjoint(entry) else own_cells, entry)
@@ -140,7 +142,7 @@ def _fill_potentials(filled: dict[str, Any]) -> None:
     ranking = _section(filled, "rank").get("potential") or only
     made = {"distil": STUDENT, "train": FINE_TUNED}
     last = next((name for stage, name in made.items() if filled.get(stage) is not None), ranking)
-    for stage, default in (("rank", only), ("sample", ranking), ("transport", last)):
+    for stage, default in (("rank", only), ("sample", ranking), ("volumes", last), ("transport", last)):
         section = filled.get(stage)
         if isinstance(section, dict) and section.get("potential") is None and default is not None:
             section["potential"] = default

@@ -83,6 +83,12 @@ def _failures(results: Results) -> Iterator[tuple[str, Sequence[Failure | Reject
         yield "label", (*labels.rejected, *labels.failures)
     if results.rungs is not None:
         yield "label", (*results.rungs.rejected, *results.rungs.failures)
-    for stage, result in (("distil", results.distil), ("transport", results.transport), ("analyse", results.analyse)):
+    rest = {
+        "distil": results.distil,
+        "volumes": results.volumes,
+        "transport": results.transport,
+        "analyse": results.analyse,
+    }
+    for stage, result in rest.items():
         if result is not None:
             yield stage, result.failures

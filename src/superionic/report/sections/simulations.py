@@ -16,6 +16,7 @@ from superionic.report.table import Notes, Table, table_of
 from superionic.report.words import UNKNOWN, number, sentence, whole_text, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.results.transport import SimulatedRun
+from superionic.results.volumes import VolumeRun
 from superionic.transport.observables.volumes import MeanCell
 
 _MOST_PANELS: Final = 6
@@ -109,11 +110,11 @@ def _mean_volumes(results: Results, runs: NamedRuns[SimulatedRun]) -> Panel:
         hover = [f"{run}: {number(v, 4)} Å³/atom at {t:g} K" for t, v, run in points]
         line = xy((t, v) for t, v, _ in points)
         series.append(Series(*line, group, colour=pick(index), hover=hover, size=8))
-    series += _published(results, runs)
+    series += published_volumes(results, runs)
     return Panel(series, "temperature (K)", "volume (Å³/atom)", "Volume against temperature")
 
 
-def _published(results: Results, runs: NamedRuns[SimulatedRun]) -> list[Series]:
+def published_volumes(results: Results, runs: NamedRuns[SimulatedRun] | NamedRuns[VolumeRun]) -> list[Series]:
     """Return published volumes in the colours of their compositions; grey if there is only one."""
     several = len(runs.groups()) > 1
     series, drawn = [], set()
