@@ -250,7 +250,7 @@ def describe_task(
 ) -> DescribedRun:
     """Average the cell of a run at constant pressure, with errors from its autocorrelation."""
     through, times = np.concatenate(cells), np.concatenate(times_ps)
-    length = len(through) * frame_interval_ps
+    length = (len(through) - 1) * frame_interval_ps
     try:
         mean = mean_cell(through, frame_interval_ps, n_atoms=len(numbers), discard_ps=discard_fraction * length)
     except AnalysisError as error:

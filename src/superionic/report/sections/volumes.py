@@ -45,7 +45,8 @@ def doubts(results: Results) -> Iterator[Statement]:
         yield Statement(
             "warning",
             f"In {len(drifts)} of {plural(len(series.runs), 'run')} at constant pressure the volume had not "
-            f"equilibrated at the end (it still changed by up to {100 * max(drifts):.0f} %): run longer (`volumes.npt_ps`).",
+            f"equilibrated at the end (it still changed by up to {100 * max(drifts):.0f} %): run longer "
+            "(`volumes.npt_ps`).",
             "volumes not equilibrated",
         )
     for cell in series.relaxed:
