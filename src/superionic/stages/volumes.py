@@ -104,8 +104,8 @@ def run(
         )
         for candidate in lowest
     ]
-    every = bench.runner.gather([*described, *at_rest])
-    outcomes, relaxed = every[: len(described)], every[len(described) :]
+    bench.runner.gather([*described, *at_rest])  # side by side; what follows looks them up
+    outcomes, relaxed = bench.runner.gather(described), bench.runner.gather(at_rest)
     runs = tuple(
         VolumeRun(
             run=run,

@@ -88,7 +88,7 @@ def _plot(results: Results, series: VolumesResult) -> Plot:
                 legend=False,
             )
         )
-    drawn += published_volumes(results, runs)
+    drawn += published_volumes(results, [members[0][1] for members in runs.groups().values()])
     return Plot(
         "volume_of_temperature",
         _TITLE,
