@@ -385,7 +385,7 @@ class _Costs:
         if settings.prescreen not in ("none", "ewald"):
             cheap = self._per_step(settings.prescreen, self._atoms)
             seconds += sum(self._kept) * (1 + settings.prescreen_steps) * cheap
-        relaxed = sum(min(kept, settings.relax_top) for kept in screened)
+        relaxed = sum(self._relaxed_each().values())
         if settings.method == "single-points":
             seconds += (sum(screened) + relaxed * steps) * per_step
             work = f"{sum(screened)} single points, {relaxed + len(self._references)} relaxations"
