@@ -12,7 +12,7 @@ from superionic.version import __version__
 
 if TYPE_CHECKING:
     from superionic.campaign.analysing import analyse
-    from superionic.campaign.comparing import compare_models
+    from superionic.campaign.comparing import compare_models, evaluate_models
     from superionic.campaign.loading import load_model
     from superionic.campaign.run import Campaign
     from superionic.campaign.trial import try_crystal
@@ -29,6 +29,7 @@ __all__ = [
     "analyse",
     "compare_models",
     "enumerate_orderings",
+    "evaluate_models",
     "load_model",
     "read_crystal",
     "relax",
@@ -42,6 +43,7 @@ _HOMES = {
     "analyse": "superionic.campaign.analysing",
     "compare_models": "superionic.campaign.comparing",
     "enumerate_orderings": "superionic.enumeration.request",
+    "evaluate_models": "superionic.campaign.comparing",
     "load_model": "superionic.campaign.loading",
     "read_crystal": "superionic.enumeration.crystal",
     "relax": "superionic.dynamics.relax",

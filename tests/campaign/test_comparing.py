@@ -10,10 +10,11 @@ import sys
 import numpy as np
 import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
+from ase.io import read, write
 
-from superionic.campaign.comparing import ComparedModel, advise, compare_models
-from superionic.errors import PotentialError, StructureError
+from superionic.campaign.comparing import ComparedModel, advise, compare_models, evaluate_models
+from superionic.cli.train import evaluate_command
+from superionic.errors import CampaignFileError, PotentialError, StructureError
 from superionic.potentials.base import load_potential
 from superionic.potentials.reference import li3ycl6_cell
 from superionic.training.dataset import Targets
@@ -82,6 +83,34 @@ def test_a_part_of_the_labels_and_what_cannot_be_compared(labels, tmp_path):
     empty.write_text("")
     with pytest.raises(StructureError, match="no labels to compare with"):
         compare_models([empty], ["pair"])
+
+
+def test_any_models_are_evaluated_on_any_sets_with_one_shift_for_each_model(labels, tmp_path, capsys):
+    frames = read(labels[0], ":4")
+    for atoms in frames[2:]:  # the second set lies 0.2 eV/atom higher: a shift for each set would hide that
+        atoms.calc.results["energy"] += 0.2 * len(atoms)
+    write(tmp_path / "low.extxyz", frames[:2])
+    write(tmp_path / "high.extxyz", frames[2:])
+    files = [str(tmp_path / name) for name in ("low.extxyz", "high.extxyz")]
+    result = evaluate_models(["pair"], files)
+    assert result.sets == {"low": 2, "high": 2}
+    assert result.shifts_eV_per_atom["pair"] == pytest.approx(SHIFT_EV_PER_ATOM - 0.1, abs=1e-6)
+    low, high = result.rows
+    assert (low.set, high.set) == ("low", "high")
+    assert low.errors.mean_error_energy_meV_per_atom == pytest.approx(100.0, abs=1e-3)
+    assert high.errors.mean_error_energy_meV_per_atom == pytest.approx(-100.0, abs=1e-3)
+    assert high.errors.force_slope == pytest.approx(1.0 / FIRMER, abs=1e-6)
+    evaluate_command([*files, "pair"], csv=tmp_path / "table.csv")
+    assert "errors on labels" in capsys.readouterr().out
+    with (tmp_path / "table.csv").open(encoding="utf-8") as handle:
+        assert [(row["model"], row["set"], row["labels"]) for row in csv.DictReader(handle)] == [
+            ("pair", "low", "2"),
+            ("pair", "high", "2"),
+        ]
+    with pytest.raises(CampaignFileError, match="no potentials"):
+        evaluate_command(files)
+    with pytest.raises(CampaignFileError, match="no labels"):
+        evaluate_command(["pair"])
 
 
 def candidate(name, *, energy_meV, force_meV, slope, cost_us, bias_GPa=0.0, n=20):

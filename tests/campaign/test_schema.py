@@ -11,11 +11,12 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from superionic.campaign.file.presets import complete, presets
+from superionic.campaign.file.presets import CRYSTALS, complete, presets
 from superionic.campaign.file.reference import MARKER, reference_markdown, schema_text, write_reference
 from superionic.campaign.file.schema import CampaignFile, draft_of, json_schema
 from superionic.chemistry import ELEMENTS
 from superionic.settings.base import FINE_TUNED, STUDENT, PresetName, parse_formula
+from superionic.settings.inputs import CrystalInput
 from superionic.settings.label import GateSettings
 from superionic.settings.rules import broken_rules
 from superionic.settings.stages import OPTIONAL, SECTIONS
@@ -72,7 +73,7 @@ def test_wrong_formulas(text):
 def test_a_minimal_campaign_has_no_learning():
     file = campaign()
     assert file.stages == ("enumerate", "rank", "hull", "transport", "analyse", "report")
-    assert set(OPTIONAL) == {"select", "sample", "label", "train", "validate", "learn", "distil"}
+    assert set(OPTIONAL) == {"select", "sample", "label", "train", "validate", "learn", "distil", "volumes"}
     assert file.rank.potential == "chgnet"
     assert file.transport.potential == "chgnet"
     with pytest.raises(KeyError):
@@ -89,9 +90,13 @@ def test_the_presets_are_those_that_a_file_can_name():
 def test_presets_are_whole_campaigns(preset):
     file = campaign(preset=preset)
     with_student = "distil" in presets()[preset]
-    assert file.stages == tuple(stage for stage in SECTIONS if stage != "distil" or with_student)
+    left_out = {"distil", "volumes"} - set(presets()[preset])
+    assert file.stages == tuple(stage for stage in SECTIONS if stage not in left_out)
     assert file.transport.potential == (STUDENT if with_student else FINE_TUNED)
     for stage, values in presets()[preset].items():
+        if stage == CRYSTALS:
+            assert set(values) <= set(CrystalInput.model_fields)
+            continue
         settings = file.stage_settings(stage)
         assert set(values) <= set(settings), f"{preset}.{stage} sets a key that the schema lacks"
         for key, value in values.items():

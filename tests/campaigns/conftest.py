@@ -145,8 +145,8 @@ transport: null
 analyse: null
 """
 
-# Paper B's ladder: each rung samples with what the rungs below taught.
-LADDER = _LEARNING.replace("name: learning", "name: ladder") + "learn: {strategy: ladder}\n"
+# Paper B's ladder: each rung samples with what the rungs below taught, and all are compared on the same test sets.
+LADDER = _LEARNING.replace("name: learning", "name: ladder") + "learn: {strategy: ladder, tests: {orderings: 1}}\n"
 
 # An active loop by a committee.
 COMMITTEE = (

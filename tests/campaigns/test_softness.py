@@ -35,6 +35,27 @@ def test_charges_that_are_a_tenth_smaller_make_forces_softer_by_their_square(lad
     assert ladder.results.validate.errors.before.force_slope == pytest.approx(1.0 / 0.9**2, rel=1e-9)
 
 
+def test_all_rungs_are_measured_on_the_same_sets(ladder):
+    rungs, validated = ladder.results.rungs, ladder.results.validate.errors
+    assert [(each.name, each.n_structures) for each in rungs.sets] == [
+        ("held-out labels", validated.n_structures),
+        ("orderings", 1),
+    ]
+    errors = {(row.temperature_K, row.set): row.errors for row in rungs.errors}
+    assert set(errors) == {(t, each.name) for t in (None, 300.0, 600.0) for each in rungs.sets}
+    # The last rung goes on here, and `validate` measured it, and the pretrained potential, on the held-out labels.
+    assert errors[600.0, "held-out labels"] == validated.after
+    assert errors[None, "held-out labels"] == validated.before
+    assert errors[None, "orderings"].force_slope == pytest.approx(1.0 / 0.9**2, rel=1e-9)
+    assert rungs.goes_on == 2
+    rows = rows_of(ladder.report, "rungs.csv")
+    assert [float(row["mae_force_meV_per_A"]) for row in rows] == [
+        row.errors.mae_force_meV_per_A for row in rungs.errors
+    ]
+    page = (ladder.report / "report.html").read_text(encoding="utf-8")
+    assert "Errors of the rungs on the same test sets" in page
+
+
 def test_files_page_and_statements_say_it(ladder):
     errors = ladder.results.validate.errors
     rows = {row["statistic"]: row for row in rows_of(ladder.report, "errors.csv")}

@@ -25,7 +25,7 @@ SUBCOMMANDS = {
     "engines": {"install", "list", "check", "convert"},
     "labels": {"import", "check", "export"},
     "store": {"verify", "gc", "size", "export", "import"},
-    "train": {"check", "search", "curve", "compare"},
+    "train": {"check", "search", "curve", "compare", "evaluate"},
 }
 
 

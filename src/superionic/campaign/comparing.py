@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,7 +22,9 @@ from superionic.training.metrics import SOFT_BELOW, ErrorMetrics, errors
 if TYPE_CHECKING:
     from ase import Atoms
 
+    from superionic.labels.packages import Entry
     from superionic.stages.base import ChosenPotential
+    from superionic.stages.predictions import TimedPredictions
 
 FEW: Final = 10
 """Fewer labels than this decide little."""
@@ -130,25 +132,11 @@ def compare_models(
     EngineError
         If an engine that was asked for is not installed.
     """
-    from superionic.labels.imports import find_files, import_labels, stated_provenance
-
-    unstated = stated_provenance("not stated", "not stated", "not stated")
-    read = import_labels(find_files([Path(path) for path in labels]), stated=unstated)
-    entries = list(read.entries)
-    if not entries:
-        why = read.refusals[0].reason if read.refusals else "there are none in it"
-        raise StructureError(f"there are no labels to compare with: {why}", where=str(labels[0]), fix="check the path")
-    if len({entry.label.settings_hash for entry in entries}) > 1:
-        raise StructureError(
-            "the labels are of several reference methods, whose energies differ by more than a constant",
-            where=", ".join(map(str, labels)),
-            fix="compare with the labels of one of them (superionic labels check counts them)",
-        )
+    entries, left_out = read_labels(labels)
     if most is not None and most < len(entries):
         entries = [entries[index] for index in np.linspace(0, len(entries) - 1, most).round().astype(int)]
     structures = [entry.atoms for entry in entries]
     reference = Targets.of_labels([entry.label for entry in entries])
-    left_out = [f"{refusal.file}: {refusal.reason}" for refusal in read.refusals]
     compared = []
     for name in models or _at_hand():
         try:
@@ -164,6 +152,122 @@ def compare_models(
         )
     ranked = tuple(sorted(compared, key=lambda each: each.errors.mae_force_meV_per_A))
     return ModelComparison(len(entries), ranked, advise(ranked), tuple(left_out))
+
+
+def read_labels(labels: Sequence[str | Path]) -> tuple[list[Entry], list[str]]:
+    """Read labels of one reference method; return them, and the files that were left out with the reason.
+
+    Raises
+    ------
+    StructureError
+        If there are no labels, or those of several methods.
+    """
+    from superionic.labels.imports import find_files, import_labels, stated_provenance
+
+    unstated = stated_provenance("not stated", "not stated", "not stated")
+    read = import_labels(find_files([Path(path) for path in labels]), stated=unstated)
+    entries = list(read.entries)
+    if not entries:
+        why = read.refusals[0].reason if read.refusals else "there are none in it"
+        raise StructureError(f"there are no labels to compare with: {why}", where=str(labels[0]), fix="check the path")
+    _demand_one_method(entries, labels)
+    return entries, [f"{refusal.file}: {refusal.reason}" for refusal in read.refusals]
+
+
+def _demand_one_method(entries: Sequence[Entry], files: Sequence[str | Path]) -> None:
+    if len({entry.label.settings_hash for entry in entries}) > 1:
+        raise StructureError(
+            "the labels are of several reference methods, whose energies differ by more than a constant",
+            where=", ".join(map(str, files)),
+            fix="compare with the labels of one of them (superionic labels check counts them)",
+        )
+
+
+@dataclass(frozen=True)
+class SetErrors:
+    """Errors of one potential on one set of labels.
+
+    Attributes
+    ----------
+    model
+        As it was asked for, ``ENGINE``, ``ENGINE:MODEL`` or ``ENGINE:FILE``.
+    set
+        Name of the set: that of its file or folder.
+    errors
+        After one shift per atom, the same for all sets of a potential, was taken off its energies.
+    """
+
+    model: str
+    set: str
+    errors: ErrorMetrics
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Potentials on several sets of labels (paper B, figures 2b, c and S1 to S3).
+
+    Attributes
+    ----------
+    sets
+        Number of labels of each set, by its name.
+    rows
+        The errors, by potential and then by set.
+    shifts_eV_per_atom
+        Mean energy of each potential less that of the reference, over all sets.
+    left_out
+        Files that were not read, and structures that a potential did not evaluate, with the reason.
+    """
+
+    sets: Mapping[str, int]
+    rows: tuple[SetErrors, ...]
+    shifts_eV_per_atom: Mapping[str, float]
+    left_out: tuple[str, ...] = ()
+
+
+def evaluate_models(models: Sequence[str], sets: Sequence[str | Path]) -> Evaluation:
+    """Measure potentials on several sets of labels, each potential in its own engine.
+
+    Parameters
+    ----------
+    models
+        ``ENGINE``, ``ENGINE:MODEL`` or ``ENGINE:FILE``.
+    sets
+        Files or folders of labels of one reference method, each a set of its own.
+
+    Raises
+    ------
+    StructureError
+        If a set has no labels, or they are of several reference methods.
+    PotentialError
+        If there is no such potential.
+    CompositionError
+        If a potential does not know an element, or evaluates nothing.
+    EngineError
+        If an engine is not installed.
+    """
+    names = [Path(path).stem for path in sets]
+    names = [name if names.count(name) == 1 else str(path) for name, path in zip(names, sets, strict=True)]
+    entries: list[Entry] = []
+    of_set: list[str] = []
+    left_out: list[str] = []
+    for name, path in zip(names, sets, strict=True):
+        own, refused = read_labels([path])
+        entries, left_out = [*entries, *own], [*left_out, *refused]
+        of_set += [name] * len(own)
+    _demand_one_method(entries, sets)
+    structures = [entry.atoms for entry in entries]
+    reference = Targets.of_labels([entry.label for entry in entries])
+    rows, shifts = [], {}
+    for model in models:
+        _, timed = _predicted(model, structures)
+        known = reference.subset(timed.evaluated)
+        shifts[model], shifted = _shifted(timed.targets, known)
+        for name in names:
+            members = [i for i, number in enumerate(timed.evaluated) if of_set[number] == name]
+            if members:
+                rows.append(SetErrors(model, name, errors(shifted.subset(members), known.subset(members))))
+        left_out += [f"{model}: {reason}" for reason in timed.failures]
+    return Evaluation({name: of_set.count(name) for name in names}, tuple(rows), shifts, tuple(left_out))
 
 
 def advise(models: Sequence[ComparedModel]) -> tuple[Advice, ...]:
@@ -225,6 +329,24 @@ def _reservation(model: ComparedModel) -> str:
 
 def _measured(name: str, structures: Sequence[Atoms], reference: Targets) -> ComparedModel:
     from superionic.campaign.prepare import cautions
+
+    chosen, timed = _predicted(name, structures)
+    known = reference.subset(timed.evaluated)
+    shift, shifted = _shifted(timed.targets, known)
+    return ComparedModel(
+        name,
+        chosen.identity.model,
+        chosen.identity.energy_convention,
+        errors(shifted, known),
+        shift,
+        1.0e6 * timed.cpu_s_per_atom,
+        timed.failures,
+        cautions({name: chosen}).get(name),
+    )
+
+
+def _predicted(name: str, structures: Sequence[Atoms]) -> tuple[ChosenPotential, TimedPredictions]:
+    """Evaluate structures with a potential in its engine."""
     from superionic.execution.codec import from_tree
     from superionic.execution.engines import resolve_engine
     from superionic.execution.worker import call_once
@@ -240,23 +362,14 @@ def _measured(name: str, structures: Sequence[Atoms], reference: Targets) -> Com
     timed = from_tree(tree, TimedPredictions)
     if not timed.evaluated:
         raise CompositionError(f"it evaluates none of the structures: {timed.failures[0]}")
-    known = reference.subset(timed.evaluated)
-    shift = float(np.mean((timed.targets.energies_eV - known.energies_eV) / known.n_atoms))
-    shifted = Targets(
-        timed.targets.energies_eV - shift * known.n_atoms,
-        timed.targets.forces_eV_per_A,
-        timed.targets.stresses_eV_per_A3,
-    )
-    return ComparedModel(
-        name,
-        chosen.identity.model,
-        chosen.identity.energy_convention,
-        errors(shifted, known),
-        shift,
-        1.0e6 * timed.cpu_s_per_atom,
-        timed.failures,
-        cautions({name: chosen}).get(name),
-    )
+    return chosen, timed
+
+
+def _shifted(predicted: Targets, known: Targets) -> tuple[float, Targets]:
+    """Return the mean difference of the energies per atom, and the predictions without it."""
+    shift = float(np.mean((predicted.energies_eV - known.energies_eV) / known.n_atoms))
+    energies = predicted.energies_eV - shift * known.n_atoms
+    return shift, Targets(energies, predicted.forces_eV_per_A, predicted.stresses_eV_per_A3)
 
 
 def _chosen(name: str) -> ChosenPotential:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from superionic.campaign.learning import learn
-from superionic.campaign.spaces import build_spaces, crystal_text, end_members, replacements
+from superionic.campaign.spaces import crystal_text, end_members, fitting_spaces, replacements
 from superionic.campaign.walk import StopHere, Walk
 from superionic.settings.base import STUDENT
 from superionic.settings.distil import resolved
@@ -23,6 +23,7 @@ from superionic.stages import (
     rank,
     select,
     transport,
+    volumes,
 )
 from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential
 
@@ -53,7 +54,8 @@ class Flow(Walk):
         file = self.file
         base = self.potential(file.rank.potential)
         self.at("enumerate")
-        enumerated = enumerate.run(file.enumerate, self.bench, build_spaces(file, self.crystals))
+        spaces, left_out = fitting_spaces(file, self.crystals)
+        enumerated = enumerate.run(file.enumerate, self.bench, spaces, left_out)
         end_phases = enumerate.references(self.bench, [crystal_text(entry) for entry in file.references])
         self.done("enumerate", self.outputs.enumerate, enumerated)
         self._rank(file.rank, enumerated.candidates, end_phases, base, "")
@@ -63,9 +65,12 @@ class Flow(Walk):
             self._rank_again(potential)
         candidates = self.outputs.ranked
         students = self._distil(candidates, potential)
+        if file.volumes is not None and (heated := self._drivers(file.volumes.potential, potential, students)):
+            self.at("volumes")
+            self.done("volumes", self.outputs.volumes, volumes.run(file.volumes, self.bench, candidates, heated))
         if file.transport is None:
             return
-        drivers = self._drivers(potential, students)
+        drivers = self._drivers(file.transport.potential, potential, students)
         if not drivers:
             # The student failed its gate and the campaign demands that it passes: there is nothing to report.
             raise StopHere
@@ -140,9 +145,10 @@ class Flow(Walk):
             return ()
         return distil.committee_of(distilled, teacher)
 
-    def _drivers(self, last: ChosenPotential, students: tuple[ChosenPotential, ...]) -> tuple[ChosenPotential, ...]:
-        """Return what drives transport: one potential, or the members of a committee in turn."""
-        name = self.file.transport.potential if self.file.transport is not None else None
+    def _drivers(
+        self, name: str | None, last: ChosenPotential, students: tuple[ChosenPotential, ...]
+    ) -> tuple[ChosenPotential, ...]:
+        """Return what drives the runs of a stage: one potential, or the members of a committee in turn."""
         if name == STUDENT:
             return students
         return (last,) if name in (None, FINE_TUNED) else (self.potential(name),)

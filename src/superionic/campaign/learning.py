@@ -6,7 +6,7 @@ takes the same way again and finds it done up to where it was.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +17,32 @@ from superionic.labels.corrected import dispersion_of_label
 from superionic.models.nep.potential import VERSION as NEP_VERSION
 from superionic.potentials.base import PotentialIdentity, with_term
 from superionic.registry import models
-from superionic.results.learning import Exploration, ExplorationRound, LearningResult, SampleResult
-from superionic.settings.learn import ActiveSettings, Learning, learning_of
+from superionic.results.learning import (
+    Exploration,
+    ExplorationRound,
+    LabelResult,
+    LearningResult,
+    Rejection,
+    SampleResult,
+)
+from superionic.settings.learn import ActiveSettings, Learning, LearnSettings, RungTests, learning_of
 from superionic.settings.sample import SampleSettings
-from superionic.stages import label, sample, train, validate
-from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, Snapshot, Weights, WithSnapshots
+from superionic.stages import label, rungs, sample, train, validate
+from superionic.stages.base import (
+    FINE_TUNED,
+    Candidate,
+    ChosenPotential,
+    Snapshot,
+    Weights,
+    WithSnapshots,
+    lowest_of_each,
+)
 from superionic.training.distillation import evenly
 
 if TYPE_CHECKING:
     from superionic.campaign.walk import Walk
+    from superionic.execution.runner import Failure
+    from superionic.settings.label import LabelSettings
 
 
 def learn(flow: Walk, chosen: Sequence[Candidate], base: ChosenPotential) -> ChosenPotential:
@@ -35,6 +52,15 @@ def learn(flow: Walk, chosen: Sequence[Candidate], base: ChosenPotential) -> Cho
         return base
     first = flow.potential(sampling.potential or flow.file.rank.potential)
     return _Loop(flow, sampling, chosen, first).run() or base
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """The training of one round, the potential that it made, and the labels so far."""
+
+    training: train.TrainOutput
+    potential: ChosenPotential
+    labelled: tuple[Snapshot, ...]
 
 
 @dataclass
@@ -50,6 +76,7 @@ class _Loop:
     labelled: tuple[Snapshot, ...] = ()
     n_asked: int = 0
     trained: train.TrainOutput | None = None
+    rungs: list[_Trained] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.plan = learning_of(self.flow.file.learn, self.sampling)
@@ -59,8 +86,10 @@ class _Loop:
         """Go through all rounds; None where the campaign trains nothing."""
         flow, active = self.flow, self.plan.strategy == "active"
         several = len(self.plan.rounds) > 1 or active
+        settings = flow.file.learn
+        tests = settings.tests if settings is not None else None
         for number, runs in enumerate(self.plan.rounds, 1):
-            last = number == len(self.plan.rounds) and not active
+            last = number == len(self.plan.rounds) and not active and tests is None
             tail = f"round {number}" if several else ""
             sampled = self._sampled(number, runs, last=last)
             self._round(number, tail, [snapshot for output in sampled for snapshot in output.snapshots], last=last)
@@ -68,14 +97,110 @@ class _Loop:
             self._explore()
         if self.trained is None:
             return None
-        tuned = self.driver.single
-        if (settings := flow.file.section("validate")) is not None:
+        chosen = _Trained(self.trained, self.driver, self.labelled)
+        if settings is not None and settings.compares_rungs:
+            chosen = self._compared(settings, tests)
+        tuned, trained = chosen.potential.single, chosen.training
+        if (limits := flow.file.section("validate")) is not None:
             flow.at("validate")
-            checked = validate.run(
-                settings, flow.bench, self.labelled, tuned.bare, self.trained.training, self.trained.dataset
-            )
+            checked = validate.run(limits, flow.bench, chosen.labelled, tuned.bare, trained.training, trained.dataset)
             flow.done("validate", flow.outputs.validate, checked)
         return tuned
+
+    def _compared(self, settings: LearnSettings, tests: RungTests | None) -> _Trained:
+        """Compare the potentials of all rungs on the same test sets; return the one that goes on."""
+        flow, last = self.flow, self.rungs[-1]
+        held_out = flow.bench.runner.one(last.training.dataset).split.test
+        sets = {rungs.HELD_OUT: [self.labelled[index] for index in held_out]}
+        failures: tuple[Failure, ...] = ()
+        rejected: tuple[Rejection, ...] = ()
+        if tests is not None:
+            labels, failures = self._tests(tests)
+            made = self._labels(labels, "tests", len(self.plan.rounds) + 1)
+            failures, rejected = (*failures, *made.result.failures), made.result.rejected
+            set_of = {snapshot.id: name for name, snapshots in labels.items() for snapshot in snapshots}
+            for snapshot in made.snapshots:
+                sets.setdefault(set_of[snapshot.id], []).append(snapshot)
+            for stage in ("sample", "label", "train"):
+                flow.end(stage)
+        temperatures = [runs[-1][0] for runs in self.plan.rounds]
+        compared = [rungs.Rung(0, None, self.first.bare, last.training.dataset)] + [
+            rungs.Rung(number, temperature, rung.potential.single.bare, rung.training.dataset)
+            for number, (temperature, rung) in enumerate(zip(temperatures, self.rungs, strict=True), 1)
+        ]
+        result = rungs.run(
+            flow.bench.at("train"),
+            compared,
+            {name: snapshots for name, snapshots in sets.items() if snapshots},
+            goes_on=settings.production_rung,
+        )
+        flow.outputs.rungs.append(replace(result, failures=failures, rejected=rejected))
+        return self.rungs[result.goes_on - 1]
+
+    def _tests(self, tests: RungTests) -> tuple[dict[str, list[Snapshot]], tuple[Failure, ...]]:
+        """Return the structures of each test set, not labelled yet, and the test runs that failed."""
+        flow = self.flow
+        ranked = [candidate for candidate in flow.outputs.ranked if not candidate.is_reference]
+        lowest = lowest_of_each(ranked, tests.orderings) if tests.orderings else []
+        made: dict[str, list[Snapshot]] = {
+            rungs.ORDERINGS: [
+                Snapshot(
+                    id=f"test ordering {candidate.id}",
+                    structure=candidate.structure,
+                    formula=candidate.formula,
+                    run=f"test ordering {candidate.id}",
+                    ordering=candidate.ordering,
+                )
+                for candidate in lowest
+            ]
+        }
+        if tests.temperatures_K is None:
+            return made, ()
+        sampled = {candidate.material for candidate in self.chosen}
+        formulas = {candidate.formula for candidate in self.chosen}
+        others = list(dict.fromkeys(c.formula for c in ranked if c.formula not in formulas))
+        between = {others[index] for index in rungs.evenly_between(len(others), tests.mixtures)}
+        best = lowest_of_each(ranked, 1)
+        starts = {
+            rungs.END_MEMBERS: [candidate for candidate in best if candidate.material in sampled],
+            rungs.MIXTURES: [candidate for candidate in best if candidate.formula in between],
+        }
+        temperatures = [runs[-1][0] for runs in self.plan.rounds]
+        near_K = temperatures[-1] if tests.driver_K is None else tests.driver_K
+        nearest = min(range(len(temperatures)), key=lambda index: abs(temperatures[index] - near_K))
+        driver = self.rungs[nearest].potential.single
+        failures: tuple[Failure, ...] = ()
+        flow.at("sample")
+        for name, candidates in starts.items():
+            for temperature in tests.temperatures_K if candidates else ():
+                run = sample.run(
+                    self.sampling,
+                    flow.bench,
+                    candidates,
+                    driver,
+                    temperature,
+                    count=tests.snapshots,
+                    round_label="test",
+                    number=len(self.plan.rounds) + 1,
+                )
+                failures += run.result.failures
+                made.setdefault(name, []).extend(run.snapshots)
+        return made, failures
+
+    def _labels(self, sets: Mapping[str, Sequence[Snapshot]], tail: str, number: int) -> WithSnapshots[LabelResult]:
+        """Label structures of test sets as those of the rounds are labelled."""
+        flow = self.flow
+        settings = flow.file.label
+        assert settings is not None  # noqa: S101 - a campaign that trains has labels
+        flow.at("label")
+        every = [snapshot for snapshots in sets.values() for snapshot in snapshots]
+        return label.run(
+            settings, flow.bench, every, self._stand_in(settings), tail, self.driver.single.bare, number=number
+        )
+
+    def _stand_in(self, settings: LabelSettings) -> ChosenPotential | None:
+        name = settings.engine
+        return self.flow.potential(name.partition(":")[2]) if name.startswith("potential:") else None
 
     def _round(self, number: int, tail: str, snapshots: Sequence[Snapshot], *, last: bool) -> int:
         """Label and train on all labels so far; return the number of labels that were accepted."""
@@ -83,8 +208,7 @@ class _Loop:
         if file.label is None:
             return 0
         flow.at("label")
-        name = file.label.engine
-        stand_in = flow.potential(name.partition(":")[2]) if name.startswith("potential:") else None
+        stand_in = self._stand_in(file.label)
         made = label.run(file.label, flow.bench, snapshots, stand_in, tail, self.driver.single.bare, number=number)
         flow.done("label", flow.outputs.label, made, last=last)
         inside = dispersion_of_label(asdict(made.result.reference))
@@ -115,6 +239,7 @@ class _Loop:
         weights = self.trained.weights
         potential = trained_potential(self.first, self.trained.result.trainer, weights[0], inside)
         self.driver = replace(potential, committee=weights if len(weights) > 1 else ())
+        self.rungs.append(_Trained(self.trained, self.driver, self.labelled))
         return len(made.snapshots)
 
     def _sampled(

@@ -18,6 +18,7 @@ from superionic.execution.codec import to_tree
 from superionic.execution.engines import CORE, resolve_engine
 from superionic.execution.sites.base import kind_of_task
 from superionic.potentials.dispersion import EVALUATION_S_PER_ATOM as DISPERSION_S_PER_ATOM
+from superionic.references import normal_formula
 from superionic.registry import models
 from superionic.results.identity import Material, OrderedCell
 from superionic.settings.base import STUDENT
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from superionic.campaign.file.schema import CampaignFile
     from superionic.campaign.status import StageStatus
     from superionic.execution.sites.site_file import Kind
+    from superionic.results.orderings import LeftOutCell
     from superionic.settings.distil import ResolvedDistil
     from superionic.settings.enumerate import EnumerateSettings
     from superionic.stages.enumerate.spaces import Space
@@ -241,15 +243,16 @@ def estimate_plan(
         If a crystal, composition or potential will not do.
     """
     from superionic.campaign.prepare import cautions
-    from superionic.campaign.spaces import build_spaces, choose_potentials
+    from superionic.campaign.spaces import choose_potentials, fitting_spaces
     from superionic.execution.executors import default_slots
 
     potentials = choose_potentials(file)
     for crystal in references.values():
         if not crystal.is_ordered:
             raise CompositionError(f"the reference {crystal.name} is disordered", fix="give an ordered structure")
+    left_out: Sequence[LeftOutCell] = ()
     if spaces is None:
-        built = build_spaces(file, crystals)
+        built, left_out = fitting_spaces(file, crystals)
         spaces = [count_space(file.enumerate, crystals[space.material.crystal], space) for space in built]
     cost = _Costs(file, [len(crystal.sites) for crystal in references.values()], spaces)
     engine = next((chosen.engine for chosen in potentials.values() if chosen.engine != CORE), CORE)
@@ -264,6 +267,9 @@ def estimate_plan(
     slots = default_slots(file.execution.workers, file.execution.threads_per_worker)
     said = cautions(potentials)
     notes = {name: crystal.notes for name, crystal in {**references, **crystals}.items() if crystal.notes}
+    for one in left_out:
+        name = one.cell.material.crystal
+        notes[name] = (*notes.get(name, ()), f"{one.cell.id} is left out: {one.reason}")
     return Plan(tuple(lines), tuple(spaces), {}, slots.workers, str(run_folder), notes, said)
 
 
@@ -320,7 +326,12 @@ class _Costs:
         self._spaces = spaces
         ordering = self._file.enumerate
         most = ordering.monte_carlo.n_samples if ordering.method == "monte-carlo" else ordering.ewald_keep
-        self._kept = [min(s.distinct, most) for s in spaces]
+        self._kept: list[int] = []
+        room: dict[Material, int] = {}
+        for space in spaces:  # the supercells of a material share the number that goes on
+            left = room.get(space.cell.material, most)
+            self._kept.append(min(space.distinct, left))
+            room[space.cell.material] = left - self._kept[-1]
         self._atoms = float(np.mean([s.n_atoms for s in spaces]))
         self._references = references
         self._groups = len({s.cell.material for s in spaces})
@@ -374,7 +385,7 @@ class _Costs:
         if settings.prescreen not in ("none", "ewald"):
             cheap = self._per_step(settings.prescreen, self._atoms)
             seconds += sum(self._kept) * (1 + settings.prescreen_steps) * cheap
-        relaxed = sum(min(kept, settings.relax_top) for kept in screened)
+        relaxed = sum(self._relaxed_each().values())
         if settings.method == "single-points":
             seconds += (sum(screened) + relaxed * steps) * per_step
             work = f"{sum(screened)} single points, {relaxed + len(self._references)} relaxations"
@@ -396,16 +407,22 @@ class _Costs:
         return PlanLine("hull", "formation energies and the convex hull", 1, 0.0, 0.1)
 
     def select(self) -> PlanLine | None:
-        count = max(self._file.select.count, self._groups) if self._file.select else 0
-        return PlanLine("select", f"up to {count} orderings", 1, 0.0, 0.1)
+        return PlanLine("select", f"up to {self._selected()} orderings", 1, 0.0, 0.1)
+
+    def _selected(self) -> int:
+        """Return how many orderings `select` takes at most, of the compositions that it names."""
+        settings, relaxed = self._file.select, self._relaxed_each()
+        if settings is None:
+            return sum(relaxed.values())
+        requested = {normal_formula(formula) for formula in settings.compositions}
+        among = {s.cell.material for s in self._spaces if not requested or normal_formula(s.formula) in requested}
+        return min(max(settings.count, len(among)), sum(relaxed[material] for material in among))
 
     def _runs(self) -> int:
         sample = self._file.sample
         if sample is None:
             return 0
-        orderings = max(self._file.select.count, self._groups) if self._file.select else sum(self._kept)
-        orderings = min(orderings, sum(min(kept, self._file.rank.relax_top) for kept in self._kept))
-        return int(orderings * sample.replicas * len(sample.temperatures_K))
+        return int(self._selected() * sample.replicas * len(sample.temperatures_K))
 
     def _labels(self) -> int:
         if self._file.sample is None:
@@ -419,6 +436,23 @@ class _Costs:
         limit = plan.active.max_labels
         return int(most if limit is None else max(planned, min(most, limit)))
 
+    def _tests(self) -> tuple[int, int]:
+        """Return the number of test runs of a ladder, and of the labels of its test sets."""
+        from superionic.stages.rungs import evenly_between
+
+        sample, learn = self._file.sample, self._file.learn
+        tests = learn.tests if learn is not None else None
+        if sample is None or tests is None:
+            return 0, 0
+        relaxed, formulas = self._relaxed_each(), {s.cell.material: normal_formula(s.formula) for s in self._spaces}
+        requested = {normal_formula(formula) for formula in self._file.select.compositions} if self._file.select else ()
+        sampled = {formula for formula in formulas.values() if not requested or formula in requested}
+        others = list(dict.fromkeys(formula for formula in formulas.values() if formula not in sampled))
+        mixed = {others[index] for index in evenly_between(len(others), tests.mixtures)}
+        starts = sum(formula in sampled | mixed for formula in formulas.values())
+        runs = starts * sample.replicas * len(tests.temperatures_K or ())
+        return runs, runs * tests.snapshots + sum(min(count, tests.orderings) for count in relaxed.values())
+
     def _learning(self) -> Learning:
         return learning_of(self._file.learn, self._file.sample or SampleSettings())
 
@@ -431,13 +465,16 @@ class _Costs:
         if settings is None:
             return None
         atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
-        length = settings.npt_ps + settings.equilibration_ps + settings.production_ps
+        length = settings.heating_ps + settings.nvt_before_npt_ps + settings.npt_ps
+        length += settings.equilibration_ps + settings.production_ps
         runs, work = self._runs(), f"{self._runs()} runs of {length:g} ps"
         plan = self._learning()
         if plan.strategy == "active":
             each = runs // len(settings.temperatures_K) * len(plan.explored_K)
             runs += each * (plan.active.max_rounds + 1)
             work += f", up to {plan.active.max_rounds + 1} explorations of {each} runs"
+        if tests := self._tests()[0]:
+            runs, work = runs + tests, f"{work}, and {tests} test runs"
         seconds = runs * length * 1000 / settings.timestep_fs * self._per_step(settings.potential, atoms)
         frames = runs * length * 1000 / settings.save_every_fs
         return PlanLine("sample", work, runs, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
@@ -446,26 +483,29 @@ class _Costs:
         settings = self._file.label
         if settings is None:
             return None
-        seconds = 1.0 * self._labels()
+        count, tests = self._labels() + self._tests()[1], self._tests()[1]
+        seconds = 1.0 * count
         if settings.engine == "gpaw":
             size = (self._atoms / 30.0) ** 2 * (settings.ecut_eV / 300.0) ** 1.5
             kpoints = max(1.0, (0.7 / settings.kpoint_spacing_per_A) ** 3 / 4.0)
             factor = {"SCAN": 3.0, "r2SCAN": 3.0}.get(settings.functional, 1.0)
-            seconds = self._labels() * _LABEL_S * size * kpoints * factor
-        work = f"{self._labels()} labels by {settings.engine} ({settings.functional}, {settings.ecut_eV:g} eV)"
+            seconds = count * _LABEL_S * size * kpoints * factor
+        work = f"{count} labels by {settings.engine} ({settings.functional}, {settings.ecut_eV:g} eV)"
         if settings.engine == "vasp":
             work += ", whose cost is not estimated"
         elif settings.engine == "finished":
             work = "finished labels"
         elif settings.engine == "tblite":
-            seconds = self._labels() * _TIGHT_BINDING_LABEL_S * (self._atoms / 64.0) ** 2
-            work = f"{self._labels()} labels by tblite ({settings.tblite.method})"
+            seconds = count * _TIGHT_BINDING_LABEL_S * (self._atoms / 64.0) ** 2
+            work = f"{count} labels by tblite ({settings.tblite.method})"
         elif settings.engine != "gpaw":
-            work = f"{self._labels()} labels by {settings.engine}, a stand-in for DFT"
+            work = f"{count} labels by {settings.engine}, a stand-in for DFT"
         if settings.dispersion is not None:
-            seconds += self._labels() * self._atoms * DISPERSION_S_PER_ATOM
+            seconds += count * self._atoms * DISPERSION_S_PER_ATOM
             work += ", with dispersion added"
-        return PlanLine("label", work, self._labels(), seconds / 3600, 0.05 * self._labels())
+        if tests:
+            work += f", {tests} of them for test sets"
+        return PlanLine("label", work, count, seconds / 3600, 0.05 * count)
 
     def train(self) -> PlanLine | None:
         settings = self._file.train
@@ -490,6 +530,27 @@ class _Costs:
         seconds = self._labels() * self._per_step(self._file.rank.potential, self._atoms)
         return PlanLine("validate", "errors before and after, on unseen runs", 2, seconds / 3600, 1.0)
 
+    def volumes(self) -> PlanLine | None:
+        settings = self._file.volumes
+        if settings is None:
+            return None
+        atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
+        lowest = self._groups * settings.per_composition
+        runs = lowest * len(settings.temperatures_K) * settings.replicas
+        length = runs * (settings.heating_ps + settings.nvt_before_npt_ps + settings.npt_ps)
+        step = self._per_step_of(settings.potential, atoms)
+        seconds = length * 1000 / settings.timestep_fs * step + lowest * _RELAXATION_STEPS * step
+        frames = length * 1000 / settings.save_every_fs
+        work = f"{runs} runs at constant pressure, {length:g} ps in all, {atoms:g} atoms; {lowest} relaxed cells"
+        tasks = runs + lowest
+        return PlanLine("volumes", work, tasks, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
+
+    def _per_step_of(self, driver: str | None, atoms: float) -> float:
+        """Return the seconds of a step of a stage that the campaign's own potential, or student, may drive."""
+        if driver == STUDENT:
+            return models()["nep"].evaluation_s_per_atom * atoms
+        return self._per_step(driver if driver in self._file.potentials else self._file.rank.potential, atoms)
+
     def transport(self) -> PlanLine | None:
         from superionic.stages.transport import lengths_at
 
@@ -504,13 +565,7 @@ class _Costs:
             length += settings.heating_ps + settings.nvt_before_npt_ps + settings.npt_ps
             length += lengths.nvt_equilibration_ps + lengths.production_ps
         length *= runs / len(settings.temperatures_K)
-        name = settings.potential if settings.potential in self._file.potentials else self._file.rank.potential
-        step = (
-            models()["nep"].evaluation_s_per_atom * atoms
-            if settings.potential == STUDENT
-            else self._per_step(name, atoms)
-        )
-        seconds = length * 1000 / settings.timestep_fs * step
+        seconds = length * 1000 / settings.timestep_fs * self._per_step_of(settings.potential, atoms)
         frames = length * 1000 / settings.save_every_fs
         work = f"{runs} runs, {length:g} ps in all, {atoms:g} atoms"
         return PlanLine("transport", work, runs, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
@@ -589,11 +644,12 @@ class _Costs:
 
     def _relaxed_each(self) -> dict[Material, int]:
         """Count the relaxed orderings of each crystal and composition."""
-        counts: dict[Material, int] = {}
+        rank, counts = self._file.rank, dict.fromkeys((space.cell.material for space in self._spaces), 0)
         for space, kept in zip(self._spaces, self._kept, strict=True):
-            group = space.cell.material
-            counts[group] = counts.get(group, 0) + min(kept, self._file.rank.relax_top)
-        return counts
+            counts[space.cell.material] += kept
+        screened = rank.prescreen_keep if rank.prescreen != "none" else None
+        most = [limit for limit in (screened, rank.relax_top if rank.method != "relax-all" else None) if limit]
+        return {material: min([kept, *most]) for material, kept in counts.items()}
 
     def analyse(self) -> PlanLine | None:
         return PlanLine("analyse", "diffusivity, conductivity, activation energy, density", 3, 0.005, 2.0)

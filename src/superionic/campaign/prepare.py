@@ -107,6 +107,8 @@ def refuse_moving_cells(file: CampaignFile, potentials: Mapping[str, ChosenPoten
             trained = distil is not None or file.train is not None
             if transport.potential == name or (transport.potential is None and not trained and ranks):
                 uses.append("transport.npt_ps: 0")
+        if file.volumes is not None and (file.volumes.potential or first) == name:
+            uses.append("volumes: null")
         if distil is not None and (distil.teacher or list(file.potentials)[-1]) == name:
             uses.append("another distil.teacher")
         if uses:

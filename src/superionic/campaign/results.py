@@ -91,6 +91,8 @@ def assemble(flow: Flow) -> CampaignResults:
         select=_last([output.result for output in outputs.select]),
         sample=tuple(output.result for output in outputs.sample),
         learning=_last(outputs.learning),
+        rungs=_last(outputs.rungs),
+        volumes=_last(outputs.volumes),
         label=tuple(output.result for output in outputs.label),
         train=tuple(output.result for output in outputs.train),
         validate=_last(outputs.validate),

@@ -272,6 +272,7 @@ class Campaign:
             entry.name: read_crystal(entry.file, name=entry.name, block=entry.block, keep_empty=filled)
             for entry in self.file.crystals
         }
+        crystals |= {entry.name: crystals[entry.name].primitive() for entry in self.file.crystals if entry.primitive}
         mobile = self.file.mobile_ion
         reachable = {axis.by for axis in self.file.composition_axes}
         for entry in self.file.crystals:

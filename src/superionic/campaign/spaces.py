@@ -12,10 +12,12 @@ from superionic.campaign.prepare import choose_potential, known_elements, refuse
 from superionic.errors import AnalysisError, CompositionError, PotentialError, StructureError
 from superionic.foreign import read_regular
 from superionic.results.identity import AxisValue, Material
+from superionic.results.orderings import LeftOutCell
 from superionic.settings.base import parse_formula
 from superionic.stages.base import CrystalText
 from superionic.stages.enumerate.spaces import Space, SpaceSettings
 from superionic.structures.crystal.axes import Axis, apply_point
+from superionic.structures.crystal.composition import integer_compositions
 from superionic.structures.crystal.occupancies import with_occupancies
 from superionic.structures.crystal.supercells import Supercell
 from superionic.structures.io.cif.text import block_text
@@ -95,6 +97,7 @@ def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) 
                         exact_species=made.exact_species,
                         occupancies=made.occupancies,
                         substitutions=made.substitutions,
+                        primitive=entry.primitive,
                     ),
                 )
                 for matrix in entry.all_supercells
@@ -102,9 +105,46 @@ def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) 
     return spaces
 
 
+def fitting_spaces(
+    file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]
+) -> tuple[list[Space], tuple[LeftOutCell, ...]]:
+    """Return the spaces whose sites can hold their composition, and the supercells that are left out.
+
+    A supercell is left out for a composition only where another one of the same crystal holds it: a composition that
+    fits none is an error of the file, which those spaces report.
+
+    Parameters and errors are those of :func:`build_spaces`.
+    """
+    spaces = build_spaces(file, crystals)
+    reasons: dict[int, str] = {}
+    several = {entry.name for entry in file.crystals if len(entry.all_supercells) > 1}
+    for space in (each for each in spaces if each.material.crystal in several):
+        given = space.settings
+        try:
+            integer_compositions(
+                given.substituted(crystals[space.material.crystal]),
+                given.supercell,
+                given.oxidation_states,
+                coupling=given.coupling,
+                overrides=given.occupancies or None,
+                exact_species=given.exact_species,
+                max_deviation=file.enumerate.max_composition_deviation,
+                limit=1,
+            )
+        except CompositionError as error:
+            reasons[id(space)] = error.message
+    held = {space.material for space in spaces if id(space) not in reasons}
+    left_out = [space for space in spaces if id(space) in reasons and space.material in held]
+    return (
+        [space for space in spaces if id(space) not in reasons or space.material not in held],
+        tuple(LeftOutCell(space.cell, reasons[id(space)]) for space in left_out),
+    )
+
+
 def _demand_possible_runs(file: CampaignFile, entry: CrystalInput, crystal: DisorderedCrystal) -> None:
     """Refuse runs of too many atoms, and densities of too many points, before days are spent on what comes before."""
-    for stage, section in (("sample", file.sample), ("distil", file.distil), ("transport", file.transport)):
+    sections = {"sample": file.sample, "distil": file.distil, "volumes": file.volumes, "transport": file.transport}
+    for stage, section in sections.items():
         if section is None:
             continue
         repeated = Supercell(section.supercell)

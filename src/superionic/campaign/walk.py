@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from superionic.campaign.file.schema import CampaignFile
-    from superionic.results.learning import LabelResult, LearningResult, SampleResult, ValidateResult
+    from superionic.results.learning import LabelResult, LearningResult, RungComparison, SampleResult, ValidateResult
     from superionic.results.orderings import EnumerateResult
     from superionic.results.ranking import RankResult
     from superionic.results.stability import SelectResult
+    from superionic.results.volumes import VolumesResult
     from superionic.stages.analyse import AnalyseOutput
     from superionic.stages.base import Candidate, ChosenPotential, WithCandidates, WithSnapshots, Workbench
     from superionic.stages.distil import DistilOutput
@@ -43,8 +44,10 @@ class Outputs:
     label: list[WithSnapshots[LabelResult]] = field(default_factory=list)
     train: list[TrainOutput] = field(default_factory=list)
     learning: list[LearningResult] = field(default_factory=list)
+    rungs: list[RungComparison] = field(default_factory=list)
     validate: list[ValidateResult] = field(default_factory=list)
     distil: list[DistilOutput] = field(default_factory=list)
+    volumes: list[VolumesResult] = field(default_factory=list)
     transport: list[TransportOutput] = field(default_factory=list)
     analyse: list[AnalyseOutput] = field(default_factory=list)
 

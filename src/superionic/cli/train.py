@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -374,6 +375,53 @@ def compare_command(
     _say_where(written)
 
 
+@train_app.command("evaluate")
+def evaluate_command(
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL... LABELS...",
+            help="Potentials (ENGINE, ENGINE:MODEL or ENGINE:FILE, e.g. chgnet or nep:nep.txt) and files or folders of "
+            "labels, each a test set of its own.",
+        ),
+    ],
+    csv: Annotated[Path | None, typer.Option(help="Write the table to this file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure any potentials on any test sets, in one table (paper B, figures 2b, c and S1 to S3).
+
+    Errors of energy (after one shift per atom for each potential over all sets), forces and stress, and the slope of
+    the forces. Nothing is trained. `superionic models compare` recommends a potential from one set.
+    """
+    from superionic.campaign.comparing import evaluate_models
+    from superionic.errors import CampaignFileError
+    from superionic.execution.codec import plain_json, to_tree
+    from superionic.registry import find
+    from superionic.results.studies import shown
+
+    models = [each for each in what if not Path(each).exists() and find(each.partition(":")[0]) is not None]
+    sets = [each for each in what if each not in models]
+    if not models or not sets:
+        raise CampaignFileError(
+            "potentials are measured on labels, and there are no " + ("potentials" if not models else "labels"),
+            where="superionic train evaluate " + " ".join(what),
+            fix="name at least one potential and one file of labels, such as: chgnet labels.extxyz",
+        )
+    result = evaluate_models(models, sets)
+    rows: list[dict[str, Cell]] = [
+        {"model": row.model, "set": row.set, "labels": row.errors.n_structures, **shown(row.errors)}
+        for row in result.rows
+    ]
+    if csv is not None:
+        _write_rows(csv, rows)
+    if as_json:
+        typer.echo(json.dumps(plain_json(to_tree(result)), indent=1, sort_keys=True, allow_nan=False))
+        return
+    _error_table(rows, ["model", "set", "labels"], "errors on labels")
+    for words in result.left_out:
+        typer.echo(f"left out: {words}")
+
+
 # ---- helpers --------------------------------------------------------------------------------------------------------
 
 
@@ -410,6 +458,20 @@ def _write(output: OutputOptions, labels: Path, name: str, result: StudyResult) 
     from superionic.campaign.study import write_results
 
     return write_results(output.folder_for(labels), name, result)
+
+
+def _write_rows(file: Path, rows: Sequence[Mapping[str, Cell]]) -> None:
+    import csv
+
+    from superionic.errors import storage_error
+
+    try:
+        with file.open("w", newline="", encoding="utf-8") as handle:
+            writer = csv.DictWriter(handle, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise storage_error(error, where=file, doing="write the file") from error
 
 
 def _error_table(rows: Sequence[Mapping[str, Cell]], first: Sequence[str], title: str) -> None:

@@ -20,7 +20,7 @@ import types
 import typing
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Union
 
 import numpy as np
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 _MARKERS = ("__array__", "__atoms__", "__float__")
+LEFT_OUT: Final = "left out where it is the default"
+"""Mark in the metadata of a field that was added later: at its default it is not encoded, so that keys stay."""
 
 
 def canonical_json(value: Any) -> str:
@@ -173,7 +175,7 @@ def to_tree(value: Any, where: str = "result") -> Any:
         return {
             field.name: to_tree(getattr(value, field.name), f"{where}.{field.name}")
             for field in dataclasses.fields(value)
-            if field.init
+            if field.init and not (LEFT_OUT in field.metadata and getattr(value, field.name) == field.default)
         }
     if isinstance(value, Mapping):
         return {_key(key, where): to_tree(item, f"{where}.{key}") for key, item in value.items()}

@@ -26,6 +26,7 @@ from superionic.report.sections import (
     stability,
     student,
     summary,
+    volumes,
     workflow,
 )
 from superionic.results.campaign import Results
@@ -55,6 +56,7 @@ def report_sections(
         model.section(results),
         student.section(results),
         simulations.section(results),
+        volumes.section(results),
         cells.section(results),
         diffusion.section(results),
         conductivity.section(results),

@@ -17,6 +17,7 @@ from superionic.report.sections import (
     simulations,
     stability,
     student,
+    volumes,
     workflow,
 )
 from superionic.results.campaign import Results, Severity, Statement
@@ -28,6 +29,7 @@ _SECTIONS: Final = (
     conductivity,
     diffusion,
     simulations,
+    volumes,
     cells,
     model,
     paths,

@@ -50,6 +50,7 @@ def own_results(results: Results) -> Iterator[Own]:
     for material in materials(results):
         yield from _of_line(results, material)
     yield from _of_runs(results)
+    yield from _of_volumes(results)
     for ranking in results.rank:
         yield from _of_relaxed_cells(results, ranking)
     for hull in results.hull:
@@ -117,6 +118,44 @@ def _of_runs(results: Results) -> Iterator[Own]:
             pressure_GPa=each.run.pressure_GPa,
         )
         yield Own(material, each.run, each.run.potential, volume)
+
+
+def _of_volumes(results: Results) -> Iterator[Own]:
+    """Yield the volumes of the series against temperature, that at 0 K among them."""
+    series = results.volumes
+    if series is None:
+        return
+    kind, family = _kind(results, series.potential)
+    for each in series.runs:
+        mean = each.mean_cell.volume_per_atom_A3
+        if mean is None:
+            continue
+        material = each.run.ordering.material
+        volume = OwnResult(
+            "volume_per_atom",
+            mean.value,
+            each.formula,
+            kind,
+            family,
+            error=mean.error,
+            spacegroup=_spacegroup(results, material),
+            temperature_K=each.run.temperature_K,
+            pressure_GPa=series.pressure_GPa,
+        )
+        yield Own(material, each.run, series.potential, volume)
+    for cell in series.relaxed:
+        material = cell.ordering.material
+        volume = OwnResult(
+            "volume_per_atom",
+            cell.volume_A3_per_atom,
+            cell.formula,
+            kind,
+            family,
+            spacegroup=_spacegroup(results, material),
+            temperature_K=0.0,
+            pressure_GPa=series.pressure_GPa,
+        )
+        yield Own(material, None, series.potential, volume)
 
 
 def _of_relaxed_cells(results: Results, ranking: RankResult) -> Iterator[Own]:

@@ -8,12 +8,20 @@ from typing import Any, Literal
 
 from superionic.execution.codec import plain_json, to_tree
 from superionic.results.cells import CellComparison
-from superionic.results.learning import LabelResult, LearningResult, SampleResult, TrainResult, ValidateResult
+from superionic.results.learning import (
+    LabelResult,
+    LearningResult,
+    RungComparison,
+    SampleResult,
+    TrainResult,
+    ValidateResult,
+)
 from superionic.results.orderings import EnumerateResult
 from superionic.results.ranking import RankResult
 from superionic.results.stability import HullResult, SelectResult
 from superionic.results.student import DistilResult
 from superionic.results.transport import AnalyseResult, TransportResult
+from superionic.results.volumes import VolumesResult
 from superionic.shown import Shown
 from superionic.structures.crystal.refined_cell import RefinedCell
 
@@ -122,6 +130,10 @@ class Results(Shown):
         How the active loop ended; None for other strategies.
     settings
         Settings of each stage as plain values.
+    rungs
+        The potentials of all rungs of a ladder on the same test sets; None where they are not compared.
+    volumes
+        Cells against temperature; None where the campaign leaves the stage out.
     """
 
     superionic: str
@@ -148,6 +160,14 @@ class Results(Shown):
     cells: tuple[CellComparison, ...]
     analyse: AnalyseResult | None
     settings: Mapping[str, Any]
+    rungs: RungComparison | None = None
+    volumes: VolumesResult | None = None
+
+    @property
+    def trained(self) -> TrainResult | None:
+        """The training whose potential went on: that of the last round, or of the best rung of a ladder."""
+        going_on = None if self.rungs is None else self.rungs.goes_on
+        return next((train for train in reversed(self.train) if going_on in (None, train.round)), None)
 
     def __eq__(self, other: object) -> bool:
         # Arrays compare element by element, so compare the JSON of both.

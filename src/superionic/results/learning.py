@@ -152,6 +152,82 @@ class LearningResult:
     rounds: tuple[ExplorationRound, ...]
 
 
+# ---- the ladder -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RungTestSet:
+    """A set of labels on which the potentials of all rungs are compared, and none is trained.
+
+    Attributes
+    ----------
+    name
+        What it holds: labels held out of training, orderings, or snapshots of test runs.
+    n_structures
+        Number of labels.
+    formulas
+        Reduced formulas in it.
+    temperatures_K
+        Temperatures of the runs; empty for orderings.
+    """
+
+    name: str
+    n_structures: int
+    formulas: tuple[str, ...]
+    temperatures_K: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class RungErrors:
+    """Errors of the potential of one rung on one test set.
+
+    Attributes
+    ----------
+    round
+        Number of the rung's round, from 1; 0 for the pretrained potential.
+    temperature_K
+        Temperature of the rung; None for the pretrained potential.
+    set
+        Name of the test set.
+    errors
+        Errors against labels at the rung's own zero of energy.
+    """
+
+    round: int
+    temperature_K: float | None
+    set: str
+    errors: ErrorMetrics
+
+
+@dataclass(frozen=True, repr=False)
+class RungComparison(Shown):
+    """The potentials of all rungs on the same test sets.
+
+    Attributes
+    ----------
+    sets
+        The test sets.
+    errors
+        Errors of each rung on each set.
+    best
+        Round of the rung with the smallest errors over all sets; None if nothing could be compared.
+    goes_on
+        Round of the rung whose potential goes on to the later stages.
+    key
+        Key of the task that calculated the errors.
+    failures, rejected
+        Test runs and labels that failed, and labels that are not used.
+    """
+
+    sets: tuple[RungTestSet, ...]
+    errors: tuple[RungErrors, ...]
+    best: int | None
+    goes_on: int
+    key: str
+    failures: tuple[Failure, ...] = ()
+    rejected: tuple[Rejection, ...] = ()
+
+
 # ---- labels ---------------------------------------------------------------------------------------------------------
 
 

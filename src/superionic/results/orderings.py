@@ -59,7 +59,8 @@ class EnumeratedSpace(Shown):
     histogram
         Energies of all orderings of a listing.
     orderings
-        The orderings retained, lowest Ewald energy first, or in the order in which Monte Carlo drew them.
+        The orderings that go on to the ranking, lowest Ewald energy first, or in the order in which Monte Carlo drew
+        them. Where a material has several supercells, they are those among the lowest of all of them.
     """
 
     cell: OrderedCell
@@ -74,9 +75,26 @@ class EnumeratedSpace(Shown):
     orderings: tuple[EnumeratedOrdering, ...]
 
 
+@dataclass(frozen=True)
+class LeftOutCell:
+    """A supercell of a crystal whose sites cannot hold a composition that other supercells of it hold.
+
+    Attributes
+    ----------
+    cell
+        Crystal, composition and supercell.
+    reason
+        Why, in a sentence.
+    """
+
+    cell: OrderedCell
+    reason: str
+
+
 @dataclass(frozen=True, repr=False)
 class EnumerateResult(Shown):
     """The orderings of all materials and supercells; calculations that failed are left out and listed."""
 
     spaces: tuple[EnumeratedSpace, ...]
     failures: tuple[Failure, ...]
+    left_out: tuple[LeftOutCell, ...] = ()

@@ -192,27 +192,31 @@ InputFile = Annotated[str, Field(min_length=1), FileName()]
 
 RowsOfMatrix = tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
 Row = Annotated[tuple[int, int, int], Field(strict=False)]
+_MATRIX_SCHEMA: Final[list[dict[str, Any]]] = [
+    {"type": "string", "pattern": r"^\s*[1-9][0-9]*(\s*[x×*]\s*[1-9][0-9]*){2}\s*$"},
+    {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 3, "maxItems": 3},
+    {
+        "type": "array",
+        "items": {"type": "array", "items": {"type": "integer"}, "minItems": 3, "maxItems": 3},
+        "minItems": 3,
+        "maxItems": 3,
+    },
+]
 Matrix = Annotated[
     tuple[Row, Row, Row],
     Field(strict=False),
     BeforeValidator(_matrix),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": r"^\s*[1-9][0-9]*(\s*[x×*]\s*[1-9][0-9]*){2}\s*$"},
-                {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 3, "maxItems": 3},
-                {
-                    "type": "array",
-                    "items": {"type": "array", "items": {"type": "integer"}, "minItems": 3, "maxItems": 3},
-                    "minItems": 3,
-                    "maxItems": 3,
-                },
-            ]
-        },
-        mode="validation",
-    ),
+    WithJsonSchema({"anyOf": _MATRIX_SCHEMA}, mode="validation"),
 ]
 """A supercell as a 3×3 matrix of integers whose rows are the new lattice vectors in the old ones."""
+
+PRIMITIVE: Final = ("primitive", "prim")
+"""What a file may write for the supercell of a crystal, as on the command line."""
+
+CrystalMatrix = Annotated[
+    Matrix, WithJsonSchema({"anyOf": [*_MATRIX_SCHEMA, {"enum": list(PRIMITIVE)}]}, mode="validation")
+]
+"""A supercell of a crystal; completing the file has spelled out what stands for its primitive cell."""
 
 Temperatures = Annotated[
     tuple[Temperature, ...], Field(strict=False, min_length=1, max_length=100), AfterValidator(_rising)

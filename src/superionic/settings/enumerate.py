@@ -81,11 +81,11 @@ class EnumerateSettings(StageSection):
     )
     ewald_keep: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         default=200,
-        description="Orderings of lowest Ewald energy of each composition that go on to the ranking (those of "
-        "`monte-carlo` all do).",
+        description="Orderings of lowest Ewald energy of each composition, per atom and over all supercells of a "
+        "crystal, that go on to the ranking (those of `monte-carlo` all do; paper A: 2000).",
     )
     sample_draws: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        default=2000, description="Random draws of the method `sample`, before the lowest are kept (paper A: 2000)."
+        default=2000, description="Random draws of the method `sample`, before the lowest are kept."
     )
     sample_weights: Literal["distinct", "degeneracy"] = Field(
         default="distinct",

@@ -12,6 +12,7 @@ from superionic.registry import find, models
 from superionic.settings.base import (
     Amounts,
     Count,
+    CrystalMatrix,
     Element,
     Formula,
     InputFile,
@@ -42,17 +43,29 @@ class CrystalInput(Section):
         description="Data block of a CIF that holds several crystals, without `data_`; the first with atoms if left "
         "out.",
     )
-    supercell: Matrix = Field(
-        default=IDENTITY, description='Supercell in which the orderings are made: "1x1x2", [1, 1, 2] or a 3×3 matrix.'
+    supercell: CrystalMatrix = Field(
+        default=IDENTITY,
+        description='Supercell in which the orderings are made: "1x1x2", [1, 1, 2] or a 3×3 matrix; `primitive` is '
+        "short for `primitive: true` and 1x1x1.",
     )
     further_supercells: Annotated[tuple[Matrix, ...], Field(strict=False)] = Field(
         default=(),
-        description="More supercells to enumerate besides `supercell` (paper A uses 1x1x1, 1x1x2 and 1x2x2).",
+        description="More supercells to enumerate besides `supercell` (paper A: 1x1x1, 1x1x2 and 1x2x2). The lowest "
+        "`enumerate.ewald_keep` of all of them together go on; one that cannot hold a composition is left out for it.",
+    )
+    primitive: bool = Field(
+        default=False,
+        description="Reduce the crystal to its primitive cell first: `supercell` and `further_supercells` are then "
+        "matrices on that (NaSICON R-3c: 2 formula units instead of 6).",
     )
     coupling: Literal["per-orbit", "coupled"] = Field(
         default="per-orbit",
-        description="Count the species on each crystallographic orbit on its own (`per-orbit`), or let the orbits "
-        "that share the same species exchange atoms (`coupled`).",
+        description="`per-orbit`: each crystallographic orbit keeps its own refined number of atoms, so that no "
+        "ordering moves an atom from one orbit to another. `coupled`: orbits with the same species share one number, "
+        "as enumlib has it and both papers enumerate; the space is larger and holds the smaller one where both have "
+        "the same numbers. Li3YBr6 C2/m, 1x1x1: 3 distinct orderings per orbit, 10 coupled, and only the latter have "
+        "paper A's ground state (4g full, 4h half); 1x2x2: 32,536 and 338,316. Li3YCl6 P-3m1, 1x1x1: 30 and 124; "
+        "1x1x2: 49,668 and 395,596.",
     )
 
     occupancies: dict[str, dict[Element, NotNegative]] = Field(

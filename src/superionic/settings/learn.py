@@ -10,6 +10,7 @@ from pydantic import Field
 
 from superionic.settings.base import (
     Count,
+    CountOrZero,
     Duration,
     Fraction,
     Interval,
@@ -21,6 +22,7 @@ from superionic.settings.base import (
 from superionic.settings.md import uneven_interval
 from superionic.settings.rules import Problem, Section, rule
 from superionic.settings.sample import SampleSettings
+from superionic.settings.train import TrainSettings
 
 Strategy = Literal["one-shot", "ladder", "active"]
 MOST_RUNGS: Final = 100
@@ -95,6 +97,35 @@ class ActiveSettings(Section):
             yield Problem(("stop_above_eV_per_A",), message, "make it several times larger")
 
 
+class RungTests(Section):
+    """Test sets on which the potentials of all rungs are compared; no rung is trained on them (paper B, S1 to S3).
+
+    The labels that training holds out are one in any case.
+    """
+
+    orderings: CountOrZero = Field(
+        default=0,
+        description="Ranked orderings of each crystal and composition of the campaign, the lowest first, that are "
+        "labelled as they were relaxed.",
+    )
+    temperatures_K: Temperatures | None = Field(
+        default=None,
+        description="Temperatures of test runs of the selected orderings (paper B: 300 to 700 in steps of 50), which "
+        "go as those of `sample` do; none if left out.",
+    )
+    snapshots: Count = Field(default=50, description="Snapshots of each test run (paper B: 50).")
+    mixtures: CountOrZero = Field(
+        default=0,
+        description="Compositions that are not sampled, evenly spread over those of the campaign, whose lowest "
+        "orderings run as well (paper B: 3, at x = 1.5, 3 and 4.5).",
+    )
+    driver_K: Temperature | None = Field(
+        default=None,
+        description="The test runs are driven by the potential of the rung nearest to this temperature (paper B: 600); "
+        "by that of the last rung if left out.",
+    )
+
+
 class LearnSettings(StageSection):
     """How sampling, labelling and training follow one another."""
 
@@ -113,6 +144,14 @@ class LearnSettings(StageSection):
         "goes on to the later stages. Left out: 3 for active, else 1.",
     )
     active: ActiveSettings = Field(default_factory=ActiveSettings, description="The active loop.")
+    production_rung: Literal["last", "best"] = Field(
+        default="last",
+        description="Rung of a ladder whose potential goes on to the later stages: the last one, or that of the "
+        "smallest errors on test sets that all rungs share (paper B goes on with 600 K of 200, 400, 600 and 800).",
+    )
+    tests: RungTests | None = Field(
+        default=None, description="Test sets for the comparison of the rungs besides the labels that are held out."
+    )
 
     @rule
     def _ladder_is_the_one_of_sample(self, sample: SampleSettings | None) -> Iterator[Problem]:
@@ -128,6 +167,23 @@ class LearnSettings(StageSection):
             yield Problem(("ladder",), f"the strategy is {self.strategy}", "write `strategy: ladder`")
 
     @rule
+    def _rungs_are_compared_on_a_ladder(
+        self, sample: SampleSettings | None, train: TrainSettings | None, label: Section | None
+    ) -> Iterator[Problem]:
+        keys = [key for key, is_set in (("production_rung", self.compares_rungs), ("tests", self.tests)) if is_set]
+        if not keys or sample is None or train is None:
+            return
+        if learning_of(self, sample).strategy != "ladder":
+            hint = "write `strategy: ladder`, or leave it out"
+            yield Problem((keys[0],), "only a ladder has rungs to compare", hint)
+        elif self.tests is None and train.test_fraction == 0.0:
+            message = "there is nothing to compare the rungs on: no `tests`, and `train.test_fraction` is 0"
+            yield Problem(("production_rung",), message, "add one of them, or write `production_rung: last`")
+        if self.tests is not None and getattr(label, "engine", None) == "finished":
+            message = "test sets need a method that labels them, and `label.engine` is `finished`"
+            yield Problem(("tests",), message, "leave them out, or name an engine for labels")
+
+    @rule
     def _committee_has_members(self) -> Iterator[Problem]:
         if self.strategy == "active" and self.members == 1:
             yield Problem(("members",), "a committee has at least two members", "write 3, or leave it out")
@@ -136,6 +192,11 @@ class LearnSettings(StageSection):
     def _committee_is_asked_at_whole_steps(self, sample: SampleSettings | None) -> Iterator[Problem]:
         if self.strategy == "active" and sample is not None:
             yield from uneven_interval(("active", "check_every_fs"), self.active.check_every_fs, sample.timestep_fs)
+
+    @property
+    def compares_rungs(self) -> bool:
+        """Whether the potentials of the rungs are compared."""
+        return self.production_rung == "best" or self.tests is not None
 
     @property
     def n_members(self) -> int:

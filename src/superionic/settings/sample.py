@@ -106,6 +106,17 @@ class SampleSettings(MDSection):
     pressure_GPa: Pressure = Field(
         default=BAR_GPA, description="Pressure of the NPT part (paper B: 1 bar = 0.0001 GPa)."
     )
+    heating_from_K: Temperature = Field(
+        default=100.0, description="Temperature of the first velocities, where the run is heated (paper B: 100)."
+    )
+    heating_ps: DurationOrZero = Field(
+        default=0.0,
+        description="Linear heating at fixed cell before all else; 0 for none, from velocities at the target (paper B: "
+        "2).",
+    )
+    nvt_before_npt_ps: DurationOrZero = Field(
+        default=0.0, description="NVT run at the fixed first cell, before the NPT run (paper B: 50)."
+    )
     npt_ps: DurationOrZero = Field(
         default=0.0,
         description="NPT run before, from which the average cell is taken; 0 keeps the relaxed cell (paper A).",

@@ -17,6 +17,7 @@ from superionic.settings.rank import RankSettings
 from superionic.settings.sample import SampleSettings, SelectSettings
 from superionic.settings.train import TrainSettings, ValidateSettings
 from superionic.settings.transport import TransportSettings
+from superionic.settings.volumes import VolumesSettings
 
 
 class ReportSettings(StageSection):
@@ -63,6 +64,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     Stage("train", TrainSettings, needs="label", is_optional=True, evaluates=True),
     Stage("validate", ValidateSettings, needs="train", is_optional=True, evaluates=True),
     Stage("distil", DistilSettings, is_optional=True, evaluates=True, calculation="run of teacher or student"),
+    Stage("volumes", VolumesSettings, is_optional=True, evaluates=True, calculation="run at constant pressure"),
     Stage("transport", TransportSettings, evaluates=True, calculation="transport run"),
     Stage("analyse", AnalyseSettings, needs="transport", calculation="analysis"),
     Stage("report", ReportSettings),

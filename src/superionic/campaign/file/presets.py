@@ -14,11 +14,13 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from superionic.campaign.file.yaml_text import parse_yaml
-from superionic.settings.base import FINE_TUNED, STUDENT
+from superionic.settings.base import FINE_TUNED, PRIMITIVE, STUDENT
 from superionic.settings.learn import LadderSettings
 from superionic.settings.stages import NEEDS, OPTIONAL, SECTIONS
 
 _FILE: Final = Path(__file__).with_name("presets.yaml")
+CRYSTALS: Final = "crystals"
+_CELLS: Final = frozenset({"supercell", "further_supercells", "primitive"})
 
 
 @cache
@@ -58,7 +60,9 @@ def complete(raw: Mapping[str, Any]) -> dict[str, Any]:
         if stage not in raw and filled.get(needed) is None:
             filled.pop(stage, None)
     filled.setdefault("potentials", {"chgnet": {"engine": "chgnet"}})
+    _fill_crystals(filled)
     _fill_sampling(filled, raw)
+    _fill_learning(filled, raw)
     _fill_hull(filled, raw)
     _fill_potentials(filled)
     return filled
@@ -83,6 +87,22 @@ def _section(filled: Mapping[str, Any], name: str) -> dict[str, Any]:
     return section if isinstance(section, dict) else {}
 
 
+def _fill_crystals(filled: dict[str, Any]) -> None:
+    """Fill each crystal from the preset of the file, and spell out `supercell: primitive`."""
+    values = presets().get(_preset(filled) or "", {}).get(CRYSTALS, {})
+    own_cells = {key: value for key, value in values.items() if key not in _CELLS}
+    crystals = filled.get(CRYSTALS)
+    if not isinstance(crystals, list):
+        return
+    for index, entry in enumerate(crystals):
+        if not isinstance(entry, Mapping):
+            continue
+        crystal = merged(values if _CELLS.isdisjoint(entry) else own_cells, entry)
+        if crystal.get("supercell") in PRIMITIVE:
+            crystal |= {"supercell": [1, 1, 1], "primitive": crystal.get("primitive", True)}
+        crystals[index] = crystal
+
+
 def _fill_sampling(filled: dict[str, Any], raw: Mapping[str, Any]) -> None:
     """Let the rungs of a ladder be the temperatures of sampling."""
     ladder = _section(filled, "learn").get("ladder")
@@ -93,6 +113,15 @@ def _fill_sampling(filled: dict[str, Any], raw: Mapping[str, Any]) -> None:
             return
         if rungs:
             _section(filled, "sample").update(temperatures_K=list(rungs))
+
+
+def _fill_learning(filled: dict[str, Any], raw: Mapping[str, Any]) -> None:
+    """Compare the rungs of a preset's ladder only where the file leaves it a ladder."""
+    learn = _section(filled, "learn")
+    if learn.get("strategy") != "ladder":
+        for key in ("production_rung", "tests"):
+            if key not in _section(raw, "learn"):
+                learn.pop(key, None)
 
 
 def _fill_hull(filled: dict[str, Any], raw: Mapping[str, Any]) -> None:
@@ -113,7 +142,7 @@ def _fill_potentials(filled: dict[str, Any]) -> None:
     ranking = _section(filled, "rank").get("potential") or only
     made = {"distil": STUDENT, "train": FINE_TUNED}
     last = next((name for stage, name in made.items() if filled.get(stage) is not None), ranking)
-    for stage, default in (("rank", only), ("sample", ranking), ("transport", last)):
+    for stage, default in (("rank", only), ("sample", ranking), ("volumes", last), ("transport", last)):
         section = filled.get(stage)
         if isinstance(section, dict) and section.get("potential") is None and default is not None:
             section["potential"] = default

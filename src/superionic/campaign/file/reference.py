@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from superionic.campaign.file.messages import section_of
-from superionic.campaign.file.presets import presets
+from superionic.campaign.file.presets import CRYSTALS, presets
 from superionic.campaign.file.schema import CampaignFile, json_schema
 from superionic.registry import find
 from superionic.settings.base import Matrix, StageSection
@@ -35,7 +35,8 @@ def reference_markdown() -> str:
     lines += _table(CampaignFile, None)
     for path, model in _sections(CampaignFile, ""):
         lines += ["", f"## `{path}`", "", _first_paragraph(model), ""]
-        lines += _table(model, path if issubclass(model, StageSection) else None)
+        section = path.removesuffix("[]")
+        lines += _table(model, section if issubclass(model, StageSection) or section == CRYSTALS else None)
     return "\n".join(lines) + "\n"
 
 

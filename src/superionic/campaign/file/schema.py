@@ -38,6 +38,7 @@ from superionic.settings.sample import SampleSettings, SelectSettings
 from superionic.settings.stages import NEEDS, SECTIONS, ReportSettings
 from superionic.settings.train import TrainSettings, ValidateSettings
 from superionic.settings.transport import MADE_BY, TransportSettings
+from superionic.settings.volumes import VolumesSettings
 
 FORMAT_VERSION: Final = 1
 """Version of the campaign file format that this superionic reads."""
@@ -92,6 +93,7 @@ class CampaignFile(Section):
     validate_: ValidateSettings | None = Field(default=None, alias="validate", description=ValidateSettings.__doc__)
     learn: LearnSettings | None = Field(default=None, description=LearnSettings.__doc__)
     distil: DistilSettings | None = Field(default=None, description=DistilSettings.__doc__)
+    volumes: VolumesSettings | None = Field(default=None, description=VolumesSettings.__doc__)
     transport: TransportSettings | None = Field(default=None, description=TransportSettings.__doc__)
     analyse: AnalyseSettings | None = Field(default=None, description=AnalyseSettings.__doc__)
     report: ReportSettings = Field(default_factory=ReportSettings, description=ReportSettings.__doc__)

@@ -81,6 +81,14 @@ def _failures(results: Results) -> Iterator[tuple[str, Sequence[Failure | Reject
         yield "sample", sampled.failures
     for labels in results.label:
         yield "label", (*labels.rejected, *labels.failures)
-    for stage, result in (("distil", results.distil), ("transport", results.transport), ("analyse", results.analyse)):
+    if results.rungs is not None:
+        yield "label", (*results.rungs.rejected, *results.rungs.failures)
+    rest = {
+        "distil": results.distil,
+        "volumes": results.volumes,
+        "transport": results.transport,
+        "analyse": results.analyse,
+    }
+    for stage, result in rest.items():
         if result is not None:
             yield stage, result.failures

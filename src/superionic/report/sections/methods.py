@@ -181,9 +181,9 @@ def _parts(functional: str) -> tuple[str, ...]:
 
 def _training(results: Results, out: _Text) -> str:
     del out
-    if not results.train:
+    train = results.trained
+    if train is None:
         return ""
-    train = results.train[-1]
     how = "fine-tuned from its published weights" if is_fine_tuned(results) else "trained from random weights"
     return (
         f"The potential was {how} ({train.trainer}). One energy per element, fitted by "

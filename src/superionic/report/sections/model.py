@@ -10,7 +10,7 @@ from superionic.labels.base import Reference
 from superionic.report.composition_axes import material_columns, ordering_cells
 from superionic.report.csv_tables import Cells, CsvTable, csv_table
 from superionic.report.own_results import is_fine_tuned
-from superionic.report.plots import BLUE, ORANGE, VERMILION, Panel, Plot, Series, parity_series, thin
+from superionic.report.plots import BLUE, ORANGE, VERMILION, Panel, Plot, Series, parity_series, pick, thin
 from superionic.report.section import Block, Paragraph, Section, shown
 from superionic.report.sections.provenance import setting_rows
 from superionic.report.sections.workflow import method_words
@@ -25,6 +25,8 @@ from superionic.results.learning import (
     LearningResult,
     Parity,
     ParityPoints,
+    RungComparison,
+    RungErrors,
     SampledRun,
     TrainResult,
 )
@@ -89,7 +91,8 @@ def section(results: Results) -> Section:
         blocks += [Paragraph(f"The active loop ended: {results.learning.ended}."), _exploration_table(results.learning)]
     blocks.append(_round_table(results))
     if results.train:
-        blocks += [_preflight_table(results.train[-1]), _learning_curve(results.train[-1])]
+        blocks += [_preflight_table(results.train[-1]), *_rung_blocks(results.rungs)]
+        blocks += [_learning_curve(train) for train in (results.trained,) if train is not None]
     else:
         blocks.append(Paragraph("No potential was trained.", "missing"))
     if results.validate is not None:
@@ -98,7 +101,7 @@ def section(results: Results) -> Section:
     elif results.train:
         blocks.append(Paragraph("The trained potential was not validated.", "missing"))
     if results.train:
-        blocks.append(_element_table(results.train[-1]))
+        blocks += [_element_table(train) for train in (results.trained,) if train is not None]
     return Section(KEY, _TITLE, shown(*blocks), [table for table in _files(results) if table.rows])
 
 
@@ -108,8 +111,10 @@ def doubts(results: Results) -> Iterator[Statement]:
     yield from _about_learning(results)
     if results.label:
         yield from _about_labels(results.label[-1].reference)
+    if results.rungs is not None:
+        yield Statement("info", f"Of the rungs of the ladder, {_going_on(results.rungs)}")
     if results.train:
-        yield from _about_training(results.train[-1], is_fine_tuned(results))
+        yield from _about_training(results.trained or results.train[-1], is_fine_tuned(results))
     if results.validate is not None:
         yield from _about_errors(results.validate.errors, results.validate.cautions, is_fine_tuned(results))
 
@@ -316,6 +321,72 @@ def _round_table(results: Results) -> Table:
     )
 
 
+def _rung_blocks(rungs: RungComparison | None) -> Iterator[Block]:
+    """Yield the errors of all rungs on the same test sets, as a figure and as a table (paper B, figures 2b and c)."""
+    if rungs is None:
+        return
+    panels = []
+    for name, words, unit, value_of in _ERRORS:
+        if not name.startswith("mae_"):
+            continue
+        series = []
+        for index, test_set in enumerate(rungs.sets):
+            rows = [row for row in rungs.errors if row.set == test_set.name and value_of(row.errors) is not None]
+            places = [0.0 if row.temperature_K is None else row.temperature_K for row in rows]
+            values = [value_of(row.errors) for row in rows]
+            hover = [f"{_rung_words(row)}: {number(value)} {unit}" for row, value in zip(rows, values, strict=True)]
+            colour = pick(index)
+            series.append(Series(places, values, test_set.name, "line", colour))
+            series.append(Series(places, values, test_set.name, colour=colour, size=6, hover=hover, legend=False))
+        panels.append(Panel(series, "rung (K); 0: pretrained", f"{words} ({unit})"))
+    sets = "; ".join(
+        f"{each.name}: {plural(each.n_structures, 'label')}"
+        + (f" at {each.temperatures_K[0]:g} to {each.temperatures_K[-1]:g} K" if each.temperatures_K else "")
+        for each in rungs.sets
+    )
+    yield Plot(
+        "rungs",
+        "Errors of the rungs on the same test sets",
+        f"Mean absolute errors of the potential of each rung on labels that no rung was trained on ({sets}).",
+        panels,
+        columns=3,
+        height=320,
+    )
+    yield table_of(
+        f"Mean absolute errors of each rung. {_going_on(rungs)}",
+        rungs.errors,
+        [
+            ("Rung", lambda row: _rung_words(row) + (" (goes on)" if row.round == rungs.goes_on else "")),
+            ("Test set", lambda row: row.set),
+            ("Structures", lambda row: whole_text(row.errors.n_structures)),
+            ("Energy, meV/atom", lambda row: number(row.errors.mae_energy_meV_per_atom, 3)),
+            ("Forces, meV/Å", lambda row: number(row.errors.mae_force_meV_per_A, 3)),
+            ("Stress, MPa", lambda row: _MPa(row.errors.mae_stress_GPa)),
+            ("Slope of forces", lambda row: number(row.errors.force_slope, 3)),
+        ],
+        numeric=range(2, 7),
+    )
+
+
+def _MPa(stress_GPa: float | None) -> str:
+    return UNKNOWN if stress_GPa is None else number(1000.0 * stress_GPa, 3)
+
+
+def _rung_words(row: RungErrors) -> str:
+    return "pretrained" if row.temperature_K is None else f"{row.temperature_K:g} K"
+
+
+def _going_on(rungs: RungComparison) -> str:
+    """Say which rung has the smallest errors, and which one goes on."""
+    named = {row.round: _rung_words(row) for row in rungs.errors}
+    if rungs.best is None:
+        return "No set could be compared; the last rung goes on."
+    best = f"{named[rungs.best]} has the smallest errors over all sets and quantities (geometric mean of their ratios)"
+    if rungs.goes_on == rungs.best:
+        return f"{best}, and its potential goes on."
+    return f"{best}, but the last rung, {named.get(rungs.goes_on, UNKNOWN)}, goes on (`learn.production_rung: last`)."
+
+
 def _preflight_table(train: TrainResult) -> Table:
     rows = [[finding.name, finding.severity, finding.evidence, finding.fix] for finding in train.preflight]
     return Table(
@@ -466,6 +537,7 @@ def _files(results: Results) -> Iterator[CsvTable]:
     yield _exploration_csv(results)
     yield _learning_csv(results)
     yield _elements_csv(results)
+    yield _rungs_csv(results)
     if results.validate is not None:
         errors, key = results.validate.errors, results.validate.key
         yield _errors_csv(errors, key)
@@ -578,6 +650,29 @@ def _elements_csv(results: Results) -> CsvTable:
         for symbol, shift in sorted(train.element_references.eV_per_atom.items())
     )
     return CsvTable("element_references.csv", ("round", "element", "shift_eV_per_atom", "degenerate"), rows)
+
+
+def _rungs_csv(results: Results) -> CsvTable:
+    statistics = [*((name, value_of) for name, _, _, value_of in _ERRORS), *_SHAPE]
+    rungs = results.rungs
+    rows = (
+        tuple(
+            (
+                row.round,
+                row.temperature_K,
+                row.set,
+                row.errors.n_structures,
+                *(value_of(row.errors) for _, value_of in statistics),
+                row.round == rungs.goes_on,
+                rungs.key,
+            )
+            for row in rungs.errors
+        )
+        if rungs is not None
+        else ()
+    )
+    names = ("round", "rung_K", "set", "n_structures", *(name for name, _ in statistics), "goes_on", "key")
+    return CsvTable("rungs.csv", names, rows)
 
 
 def _errors_csv(errors: HeldOutErrors, key: str) -> CsvTable:

@@ -61,6 +61,8 @@ def doubts(results: Results) -> Iterator[Statement]:
                 "ordering that respects the exclusions."
             )
             yield Statement("caution", words)
+    for left_out in results.enumerate.left_out if results.enumerate is not None else ():
+        yield Statement("info", f"{left_out.cell.id} was left out: {left_out.reason}")
 
 
 def _about_search(name: str, evidence: SearchEvidence) -> Statement:

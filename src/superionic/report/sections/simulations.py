@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from superionic.references.values import Approach, PublishedValue
@@ -16,6 +16,7 @@ from superionic.report.table import Notes, Table, table_of
 from superionic.report.words import UNKNOWN, number, sentence, whole_text, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.results.transport import SimulatedRun
+from superionic.results.volumes import VolumeRun
 from superionic.transport.observables.volumes import MeanCell
 
 _MOST_PANELS: Final = 6
@@ -109,16 +110,18 @@ def _mean_volumes(results: Results, runs: NamedRuns[SimulatedRun]) -> Panel:
         hover = [f"{run}: {number(v, 4)} Å³/atom at {t:g} K" for t, v, run in points]
         line = xy((t, v) for t, v, _ in points)
         series.append(Series(*line, group, colour=pick(index), hover=hover, size=8))
-    series += _published(results, runs)
+    series += published_volumes(results, [members[0][1] for members in runs.groups().values()])
     return Panel(series, "temperature (K)", "volume (Å³/atom)", "Volume against temperature")
 
 
-def _published(results: Results, runs: NamedRuns[SimulatedRun]) -> list[Series]:
-    """Return published volumes in the colours of their compositions; grey if there is only one."""
-    several = len(runs.groups()) > 1
+def published_volumes(results: Results, firsts: Sequence[SimulatedRun | VolumeRun]) -> list[Series]:
+    """Return published volumes in the colours of their compositions; grey if there is only one.
+
+    `firsts` has one run of each group that is drawn, in the order of their colours.
+    """
+    several = len(firsts) > 1
     series, drawn = [], set()
-    for index, members in enumerate(runs.groups().values()):
-        each = members[0][1]
+    for index, each in enumerate(firsts):
         conditions = (each.run.ordering.material.crystal, each.formula, each.run.pressure_GPa)
         if conditions in drawn:
             continue

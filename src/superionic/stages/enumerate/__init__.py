@@ -13,9 +13,10 @@ from superionic.errors import CompositionError, StageError, StructureError
 from superionic.execution.runner import Failure, Outcome
 from superionic.execution.task import Context, Task, task
 from superionic.results.identity import OrderedCell, Ordering, ReferencePhase
-from superionic.results.orderings import EnumeratedOrdering, EnumeratedSpace, EnumerateResult
-from superionic.stages.base import Candidate, CrystalText, WithCandidates, Workbench, read_parent
+from superionic.results.orderings import EnumeratedOrdering, EnumeratedSpace, EnumerateResult, LeftOutCell
+from superionic.stages.base import Candidate, CrystalText, WithCandidates, Workbench, failures_of, read_parent
 from superionic.stages.enumerate.learned import learned_orderings
+from superionic.stages.enumerate.pooled import NumberedOrderings, lowest_of_all_cells
 from superionic.stages.enumerate.spaces import (
     KeptOrderings,
     OrderingProblem,
@@ -36,7 +37,9 @@ class _Composition:
     method: Method
 
 
-def run(settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space]) -> WithCandidates[EnumerateResult]:
+def run(
+    settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space], left_out: Sequence[LeftOutCell] = ()
+) -> WithCandidates[EnumerateResult]:
     """Enumerate all spaces.
 
     Parameters
@@ -47,11 +50,14 @@ def run(settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space]) 
         The workbench.
     spaces
         Crystals × compositions × supercells.
+    left_out
+        Supercells that cannot hold a composition.
 
     Returns
     -------
     WithCandidates
-        The candidates are the orderings of lowest Ewald energy of each space, or those drawn at a temperature.
+        The candidates are the orderings of lowest Ewald energy of each material over all its supercells, or those drawn
+        at a temperature.
 
     Raises
     ------
@@ -74,11 +80,14 @@ def run(settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space]) 
     candidates: list[Candidate] = []
     explored = [composition for composition in compositions if composition.cell in tasks]
     outcomes = bench.runner.gather([tasks[composition.cell] for composition in explored])
+    failures += failures_of(outcomes)
+    listed = {c.cell: outcome.value for c, outcome in zip(explored, outcomes, strict=True) if outcome.ok}
+    lowest = lowest_of_all_cells(listed, None if settings.method == "monte-carlo" else settings.ewald_keep)
     for composition, outcome in zip(explored, outcomes, strict=True):
-        if outcome.failure is not None:
-            failures.append(outcome.failure)
+        if not outcome.ok:
             continue
-        enumerated.append(_enumerated(composition.cell, outcome))
+        going_on = lowest[composition.cell]
+        enumerated.append(_enumerated(composition.cell, outcome, going_on))
         candidates += [
             Candidate(
                 identity=Ordering(composition.cell, index),
@@ -89,12 +98,12 @@ def run(settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space]) 
                 ewald_eV=ordering.ewald_eV,
                 times_drawn=ordering.times_drawn,
             )
-            for index, ordering in enumerate(outcome.value.orderings)
+            for index, ordering in going_on
         ]
     if not candidates:
         reasons = "; ".join(f"{failure.label}: {failure.reason}" for failure in failures)
         raise StageError(f"no space has any ordering ({reasons})", where=bench.stage)
-    return WithCandidates(EnumerateResult(tuple(enumerated), tuple(failures)), tuple(candidates))
+    return WithCandidates(EnumerateResult(tuple(enumerated), tuple(failures), tuple(left_out)), tuple(candidates))
 
 
 def references(bench: Workbench, inputs: Sequence[CrystalText]) -> list[Candidate]:
@@ -213,7 +222,7 @@ def _method(settings: EnumerateSettings, counted: CountedComposition) -> Method:
     return settings.method
 
 
-def _enumerated(cell: OrderedCell, outcome: Outcome[KeptOrderings]) -> EnumeratedSpace:
+def _enumerated(cell: OrderedCell, outcome: Outcome[KeptOrderings], going_on: NumberedOrderings) -> EnumeratedSpace:
     value = outcome.value
     return EnumeratedSpace(
         cell=cell,
@@ -227,7 +236,7 @@ def _enumerated(cell: OrderedCell, outcome: Outcome[KeptOrderings]) -> Enumerate
         histogram=value.histogram,
         orderings=tuple(
             EnumeratedOrdering(Ordering(cell, index), each.degeneracy, each.ewald_eV, each.times_drawn)
-            for index, each in enumerate(value.orderings)
+            for index, each in going_on
         ),
     )
 
@@ -247,7 +256,7 @@ def integer_compositions_task(
 ) -> tuple[CountedComposition, ...]:
     """Return the integer, charge-neutral compositions of a supercell nearest to the refinement, with their counts."""
     spaces = space.counted(
-        read_parent(space.file_name, space.text, context, space.occupancies),
+        space.parent(context),
         max_deviation=max_deviation,
         min_distance_A=min_distance_A,
         max_listed=max_listed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ase import Atoms
@@ -11,6 +11,7 @@ from ase import Atoms
 from superionic.enumeration.counted import CountedComposition, Method
 from superionic.enumeration.evidence import Evidence
 from superionic.errors import CompositionError
+from superionic.execution.codec import LEFT_OUT
 from superionic.execution.task import ArgumentGroup, Context
 from superionic.results.identity import Material, OrderedCell, Rows
 from superionic.stages.base import read_parent
@@ -33,7 +34,7 @@ class SpaceSettings:
     file_name, text
         Name of the crystal's file, whose ending gives the format, and the file's content.
     supercell
-        Integer matrix whose rows are the supercell vectors in terms of the crystal's.
+        Integer matrix whose rows are the supercell vectors in terms of the crystal's, or of its primitive cell's.
     oxidation_states
         Charge of each element, in e.
     coupling
@@ -44,6 +45,8 @@ class SpaceSettings:
         Occupancies by sublattice that replace those of the file.
     substitutions
         Elements to replace on all their sites, and the mixtures that replace them.
+    primitive
+        Whether the supercell is one of the primitive cell.
     """
 
     file_name: str
@@ -54,6 +57,12 @@ class SpaceSettings:
     exact_species: tuple[str, ...]
     occupancies: Mapping[str, Mapping[str, float]]
     substitutions: Mapping[str, Mapping[str, float]]
+    primitive: bool = field(default=False, metadata={LEFT_OUT: True})
+
+    def parent(self, context: Context) -> DisorderedCrystal:
+        """Read the crystal inside a task, in its primitive cell if the supercell is one of that."""
+        crystal = read_parent(self.file_name, self.text, context, self.occupancies)
+        return crystal.primitive() if self.primitive else crystal
 
     def substituted(self, crystal: DisorderedCrystal) -> DisorderedCrystal:
         """Return the crystal with its elements replaced."""
@@ -168,9 +177,7 @@ class OrderingProblem(ArgumentGroup):
         from superionic.structures.crystal.supercells import supercell_sites
         from superionic.structures.orderings.space import ordering_space
 
-        crystal = self.space.substituted(
-            read_parent(self.space.file_name, self.space.text, context, self.space.occupancies)
-        )
+        crystal = self.space.substituted(self.space.parent(context))
         orderings = ordering_space(
             supercell_sites(crystal, self.space.supercell),
             self.composition.composition,

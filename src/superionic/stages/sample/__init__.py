@@ -189,7 +189,10 @@ def _phases(settings: SampleSettings, temperature_K: float, limits: Limits) -> t
     npt = md_settings(settings, temperature_K, "npt", engine=settings.md_engine)
     longest, equilibration = settings.segment_ps, settings.equilibration_ps
     in_average = None if equilibration > 0 else "npt"
+    before = Phase("nvt before npt", nvt, settings.nvt_before_npt_ps, longest, limits=limits)
     return (
+        replace(before, name="heating", length_ps=settings.heating_ps, ramp_from_K=settings.heating_from_K),
+        before,
         Phase("npt", npt, settings.npt_ps, longest, limits=limits),
         Phase("equilibration", nvt, equilibration, longest, "npt", 0.2, limits),
         Phase("production", nvt, settings.production_ps, longest, in_average, 0.2, limits),
@@ -232,7 +235,8 @@ def _snapshots(
     explore: ActiveSettings | None,
 ) -> Task[ChosenFrames]:
     """Build the task that chooses the snapshots of one run."""
-    before, production = built.segments("npt", "equilibration"), built.segments("production")
+    before = built.segments("heating", "nvt before npt", "npt", "equilibration")
+    production = built.segments("production")
     every = [*before, *production]
     words = f"snapshots of {label}"
     frames = RunFrames(
