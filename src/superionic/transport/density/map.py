@@ -1,4 +1,4 @@
-"""Data for a figure of the ions' density, besides the grid."""
+"""What a figure of the ions' density needs besides the density itself, which is in :mod:`.grid`: framework, isovalue."""
 
 from __future__ import annotations
 
