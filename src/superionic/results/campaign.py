@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from superionic.execution.codec import plain_json, to_tree
 from superionic.results.cells import CellComparison
+from superionic.results.further import StageResult
 from superionic.results.learning import LabelResult, LearningResult, SampleResult, TrainResult, ValidateResult
 from superionic.results.orderings import EnumerateResult
 from superionic.results.ranking import RankResult
@@ -17,6 +18,7 @@ from superionic.results.transport import AnalyseResult, TransportResult
 from superionic.shown import Shown
 from superionic.structures.crystal.refined_cell import RefinedCell
 
+R = TypeVar("R", bound=StageResult)
 Severity = Literal["info", "caution", "warning"]
 Status = Literal["complete", "incomplete", "student failed parity", "refused: student failed parity"]
 
@@ -122,6 +124,8 @@ class Results(Shown):
         How the active loop ended; None for other strategies.
     settings
         Settings of each stage as plain values.
+    further
+        Results of stages of one folder that have run, in the order of the stages (:meth:`further_result`).
     """
 
     superionic: str
@@ -148,6 +152,11 @@ class Results(Shown):
     cells: tuple[CellComparison, ...]
     analyse: AnalyseResult | None
     settings: Mapping[str, Any]
+    further: tuple[StageResult, ...] = ()
+
+    def further_result(self, kind: type[R]) -> R | None:
+        """Return the result of a stage of one folder by its class; None if the stage has not run."""
+        return next((result for result in self.further if isinstance(result, kind)), None)
 
     def __eq__(self, other: object) -> bool:
         # Arrays compare element by element, so compare the JSON of both.

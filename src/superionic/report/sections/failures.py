@@ -84,3 +84,5 @@ def _failures(results: Results) -> Iterator[tuple[str, Sequence[Failure | Reject
     for stage, result in (("distil", results.distil), ("transport", results.transport), ("analyse", results.analyse)):
         if result is not None:
             yield stage, result.failures
+    for further in results.further:
+        yield further.stage, further.failures

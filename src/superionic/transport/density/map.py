@@ -1,4 +1,4 @@
-"""What a figure of the ions' density needs besides the density itself, which is in :mod:`.grid`: framework, isovalue."""
+"""What a figure of the ions' density needs besides the density itself (:mod:`.grid`): framework and isovalue."""
 
 from __future__ import annotations
 

@@ -1,0 +1,61 @@
+"""A stage of one folder and one line in STAGES: every room knows it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+
+COMMAND = Path(__file__).parent / "one_folder" / "command.py"
+TEXT = """\
+superionic: 1
+name: one-folder
+seed: 1
+mobile_ion: Li
+oxidation_states: {Li: 1, Y: 3, Cl: -1}
+crystals: [{name: P-3m1, file: FILE}]
+potentials: {pair: {engine: pair}}
+enumerate: {ewald_keep: 1}
+rank: {relax_top: 1, max_steps: 1}
+hull: null
+spacing: {}
+transport: null
+analyse: null
+"""
+
+
+@pytest.fixture(scope="module")
+def seen(root, tmp_path_factory):
+    file = tmp_path_factory.mktemp("campaign") / "c.yaml"
+    file.write_text(TEXT.replace("FILE", str(root / "examples" / "li3ycl6" / "li3ycl6_p-3m1.cif")))
+    done = subprocess.run([sys.executable, str(COMMAND), str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_it_is_planned_run_and_found_done(seen):
+    assert seen["plan"] == ["enumerate", "rank", "spacing", "report"]  # the hull before it is left out
+    assert seen["waiting"] == ["waiting"]
+    assert seen["status"]["spacing"] == ["done", 1]
+    assert seen["explained"] == "spacing"
+
+
+def test_its_result_is_right_and_in_report_table_and_schemas(seen):
+    page = Path(seen["page"])
+    (relaxed,) = ase.io.read(page.parents[1] / "structures" / "relaxed.extxyz", ":")
+    ions = relaxed[relaxed.symbols == "Li"].repeat(3)
+    distances = ions.get_all_distances()
+    assert seen["shortest_A"] == pytest.approx(np.min(distances[distances > 0]), abs=1e-6)
+    text = page.read_text(encoding="utf-8")
+    assert "3 Distances of mobile ions" in text
+    assert "1 ordering measured" in text
+    assert f"{seen['shortest_A']:.2f}" in text
+    assert "spacing" in seen["tables"]
+    assert seen["section"] == {"$ref": "#/$defs/SpacingSettings"}
+    assert "## `spacing`" in seen["reference"]
+    assert seen["variants"] == {"anyOf": [{"$ref": "#/$defs/SpacingResult"}]}
