@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
-import ase.io
-import numpy as np
 import pytest
 
 COMMAND = Path(__file__).parent / "one_folder" / "command.py"
@@ -45,17 +44,13 @@ def test_it_is_planned_run_and_found_done(seen):
     assert seen["explained"] == "spacing"
 
 
-def test_its_result_is_right_and_in_report_table_and_schemas(seen):
-    page = Path(seen["page"])
-    (relaxed,) = ase.io.read(page.parents[1] / "structures" / "relaxed.extxyz", ":")
-    ions = relaxed[relaxed.symbols == "Li"].repeat(3)
-    distances = ions.get_all_distances()
-    assert seen["shortest_A"] == pytest.approx(np.min(distances[distances > 0]), abs=1e-6)
-    text = page.read_text(encoding="utf-8")
-    assert "3 Distances of mobile ions" in text
-    assert "1 ordering measured" in text
-    assert f"{seen['shortest_A']:.2f}" in text
-    assert "spacing" in seen["tables"]
+def test_its_result_is_right_and_in_report_and_schemas(seen):
+    assert seen["shortest_in_bcc_A"] == pytest.approx(4.0 * math.sqrt(3.0) / 2.0)
+    assert 2.0 < seen["shortest_A"] < 4.0
+    ((_, formula, distance),) = seen["rows"]
+    assert formula == "Li₃YCl₆"
+    assert float(distance) == pytest.approx(seen["shortest_A"], abs=0.01)
+    assert ["4 Distances of mobile ions", "1 ordering measured"] in seen["workflow"]
     assert seen["section"] == {"$ref": "#/$defs/SpacingSettings"}
     assert "## `spacing`" in seen["reference"]
     assert seen["variants"] == {"anyOf": [{"$ref": "#/$defs/SpacingResult"}]}

@@ -1,6 +1,6 @@
-"""The command line of a superionic to which a stage was added: the folder beside this file, and one line in STAGES.
+"""A superionic to which a stage was added: the folder beside this file, and one line in STAGES.
 
-Its first argument is a campaign file, which it checks, runs in this process and reports.
+Its argument is a campaign file, which it checks, runs in this process and reports.
 """
 
 from __future__ import annotations
@@ -31,10 +31,13 @@ def add_the_stage() -> None:
 
 
 def main(file: Path) -> None:
-    """Print what check, run, status, report, the results and both schemas say, as JSON."""
+    """Print what check, run, status, the results, the report's sections and both schemas say, as JSON."""
+    from ase.build import bulk
+
     from superionic import Campaign
     from superionic.campaign.file.reference import reference_markdown
     from superionic.campaign.file.schema import json_schema
+    from superionic.report.contents import report_sections
     from superionic.results.document import from_json, to_json
     from superionic.results.document import json_schema as results_schema
 
@@ -47,23 +50,24 @@ def main(file: Path) -> None:
     plan = campaign.check()
     waiting = campaign.status()
     results = campaign.run(executor=conftest.InThisProcess(), write_report=False)
-    again = Campaign.load(file)
-    page = again.report()
-    read = again.load_results()
-    assert from_json(to_json(read)) == results
+    read = from_json(to_json(results))
+    assert read == results
+    from superionic.stages.spacing import shortest_A
     from superionic.stages.spacing.result import SpacingResult
 
     (measured,) = read.further_result(SpacingResult).orderings
+    shown = {section.key: section for section in report_sections(read, {}, ())}
     print(
         json.dumps(
             {
                 "plan": [line.stage for line in plan.lines],
                 "waiting": [stage.state for stage in waiting.stages if stage.stage == "spacing"],
-                "status": {stage.stage: [stage.state, stage.done] for stage in again.status().stages},
-                "page": str(page),
-                "tables": list(read.tables),
+                "status": {stage.stage: [stage.state, stage.done] for stage in campaign.status().stages},
+                "workflow": shown["done"].blocks[1].rows,
+                "rows": shown["spacing"].blocks[0].rows,
                 "shortest_A": measured.shortest_A,
-                "explained": again.explain(measured.key[:12]).record.stage,
+                "shortest_in_bcc_A": shortest_A(bulk("Li", "bcc", a=4.0), "Li"),
+                "explained": campaign.explain(measured.key[:12]).record.stage,
                 "section": json_schema()["properties"]["spacing"]["anyOf"][0],
                 "reference": reference_markdown(),
                 "variants": results_schema()["properties"]["further"]["items"],
