@@ -34,7 +34,7 @@ def run(settings: SpacingSettings, bench: Workbench, earlier: Earlier) -> Spacin
 def plan(settings: SpacingSettings, n_orderings: int, n_atoms: float) -> Estimate:
     """Estimate the work: a distance takes a microsecond."""
     count = min(settings.count, n_orderings)
-    return Estimate(f"distances in {count} orderings of each composition", count, 1e-6 * count * n_atoms**2)
+    return Estimate(f"distances in up to {count} orderings of each composition", count, 1e-6 * count * n_atoms**2)
 
 
 @task(version=1)
