@@ -1,7 +1,7 @@
 # Short names for the commands of README and CONTRIBUTING; nothing happens here that is not a script or one command.
 VENV := $(or $(SUPERIONIC_VENV),.venv)
 
-.PHONY: help setup demo test coverage faults faults-short field slurm lint format site benchmarks startup lock clean
+.PHONY: help setup demo test coverage faults faults-short field slurm lint format reference site benchmarks startup lock clean
 
 help:
 	@echo "make setup    virtual environment with development tools and all engines"
@@ -14,6 +14,7 @@ help:
 	@echo "make slurm    what happens to campaigns on a Slurm of three nodes, which is made for it"
 	@echo "make lint     ruff, spelling, mypy, import contracts"
 	@echo "make format   ruff's formatter and its safe fixes"
+	@echo "make reference  renew what docs/ has of the program: the keys of the campaign file, and both JSON schemas"
 	@echo "make site     the documentation as a site, in build/site"
 	@echo "make benchmarks  every benchmark at a small size, one after the other; fails if one fails"
 	@echo "make startup  time importing superionic and superionic --help"
@@ -56,6 +57,10 @@ format:
 	bash scripts/setup --dev
 	"$(VENV)/bin/ruff" check --fix .
 	"$(VENV)/bin/ruff" format .
+
+reference:
+	"$(VENV)/bin/python" -m superionic.campaign.file.reference docs
+	"$(VENV)/bin/python" -m superionic.cli schema --results > docs/results.schema.json
 
 site:
 	bash scripts/setup --dev

@@ -15,9 +15,9 @@ from superionic.potentials.descriptors import (
     structure_features,
 )
 from superionic.potentials.reference import li3ycl6_cell
-from superionic.thermodynamics.selection_diverse import farthest_points
 from superionic.training.committee import disagreement
 from superionic.training.dataset import Targets
+from superionic.training.diverse import farthest_points
 
 NUMBERS = [3, 17, 39]
 

@@ -20,8 +20,8 @@ from superionic.stages.base import Candidate
 from superionic.stages.fitting import Shifts
 from superionic.stages.replay import Structures
 from superionic.stages.sample.choice import BEFORE_THE_STOP, Frames, choose, last_frames
-from superionic.thermodynamics.selection import farthest_point_sampling, random_snapshots
 from superionic.training.distillation import pick_by_grade
+from superionic.training.snapshots import farthest_point_sampling, random_snapshots
 
 SHORT = {
     "temperatures_K": [600.0],

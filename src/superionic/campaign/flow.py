@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from superionic.campaign.learning import learn
+from superionic.campaign.results import gather
 from superionic.campaign.spaces import crystal_text, end_members, fitting_spaces, replacements
 from superionic.campaign.walk import StopHere, Walk
 from superionic.settings.base import STUDENT
 from superionic.settings.distil import resolved
+from superionic.settings.stages import stage_named
 from superionic.stages import (
     analyse,
     distil,
@@ -25,7 +27,7 @@ from superionic.stages import (
     transport,
     volumes,
 )
-from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential
+from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, Earlier
 
 if TYPE_CHECKING:
     from superionic.settings.rank import RankSettings
@@ -49,6 +51,36 @@ class Flow(Walk):
             self._walk()
         except StopHere:
             return
+
+    def end(self, stage: str) -> None:
+        """End a stage as :meth:`superionic.campaign.walk.Walk.end` does; go on with one of one folder that follows it.
+
+        Such a stage runs once, after the stage before it in ``STAGES`` that the campaign has.
+
+        Raises
+        ------
+        StopHere
+            If ``until`` names the stage.
+        """
+        super().end(stage)
+        computing = self.file.computing
+        place = computing.index(stage) + 1
+        following = stage_named(computing[place]) if place < len(computing) else None
+        if following is not None and following.is_one_folder and following.name not in self.ended:
+            self.at(following.name)
+            section = self.file.section(following.name)
+            result = following.part("", "run")(section, self.bench.at(following.name), self._earlier())
+            self.done(following.name, self.outputs.further, result)
+
+    def _earlier(self) -> Earlier:
+        outputs = self.outputs
+        labelled, sampled = ([one for out in each for one in out.snapshots] for each in (outputs.label, outputs.sample))
+        return Earlier(
+            results=gather(self),
+            candidates=outputs.ranked,
+            snapshots=tuple(labelled or sampled),
+            runs=outputs.transport[-1].runs if outputs.transport else (),
+        )
 
     def _walk(self) -> None:
         file = self.file

@@ -26,7 +26,7 @@ from superionic.settings.distil import resolved
 from superionic.settings.inputs import chosen_dispersion
 from superionic.settings.learn import Learning, learning_of
 from superionic.settings.sample import SampleSettings
-from superionic.settings.stages import STAGES
+from superionic.settings.stages import STAGES, Stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from superionic.results.orderings import LeftOutCell
     from superionic.settings.distil import ResolvedDistil
     from superionic.settings.enumerate import EnumerateSettings
+    from superionic.stages.base import Estimate
     from superionic.stages.enumerate.spaces import Space
     from superionic.structures.crystal.disordered import DisorderedCrystal
 
@@ -259,7 +260,7 @@ def estimate_plan(
     done = {stage.stage: stage for stage in begun}
     lines = []
     for stage in STAGES:
-        line = getattr(cost, stage.name)() if stage.name in file.stages else None
+        line = cost.of(stage) if stage.name in file.stages else None
         if line is not None:
             labeller = {"labeller": file.label.engine} if stage.name == "label" and file.label is not None else {}
             kind = kind_of_task(engine if stage.evaluates else CORE, labeller)
@@ -335,6 +336,14 @@ class _Costs:
         self._atoms = float(np.mean([s.n_atoms for s in spaces]))
         self._references = references
         self._groups = len({s.cell.material for s in spaces})
+
+    def of(self, stage: Stage) -> PlanLine | None:
+        if not stage.is_one_folder:
+            line: PlanLine | None = getattr(self, stage.name)()
+            return line
+        n_orderings = sum(min(kept, self._file.rank.relax_top) for kept in self._kept)
+        estimate: Estimate = stage.part("", "plan")(self._file.section(stage.name), n_orderings, self._atoms)
+        return PlanLine(stage.name, estimate.work, estimate.tasks, estimate.cpu_s / 3600, estimate.megabytes)
 
     def _per_step(self, name: str | None, atoms: float) -> float:
         entry = self._file.potentials[name] if name else next(iter(self._file.potentials.values()))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from superionic.campaign.flow import Flow
+    from superionic.campaign.walk import Walk
     from superionic.report.section import Section
 
 T = TypeVar("T")
@@ -52,8 +52,14 @@ class CampaignResults(Drawn, Results):
         return report_sections(self, self.grids, ())
 
 
-def assemble(flow: Flow) -> CampaignResults:
-    """Return the results of a campaign, as far as a walk through its stages has come."""
+def assemble(flow: Walk) -> CampaignResults:
+    """Return the results of a campaign, as far as a walk through its stages has come, with what readers must know."""
+    results = gather(flow)
+    return CampaignResults.of(replace(results, statements=statements(results)), _density_grids(flow))
+
+
+def gather(flow: Walk) -> Results:
+    """Return what the stages gave so far, without statements about it."""
     file, outputs = flow.file, flow.outputs
     results = Results(
         superionic=__version__,
@@ -101,13 +107,13 @@ def assemble(flow: Flow) -> CampaignResults:
         cells=(),
         analyse=_last([output.result for output in outputs.analyse]),
         settings={stage: _without_folders(file.stage_settings(stage)) for stage in file.stages},
+        further=tuple(outputs.further),
     )
     refined = {crystal.name: crystal.cell for crystal in results.crystals}
-    results = replace(results, cells=compare_cells(refined, results.rank, results.transport))
-    return CampaignResults.of(replace(results, statements=statements(results)), _density_grids(flow))
+    return replace(results, cells=compare_cells(refined, results.rank, results.transport))
 
 
-def _density_grids(flow: Flow) -> dict[str, NDArray[np.floating]]:
+def _density_grids(flow: Walk) -> dict[str, NDArray[np.floating]]:
     """Load the density maps that the report draws, by the names that the results have for them."""
     analysed = _last(flow.outputs.analyse)
     if analysed is None:
@@ -115,7 +121,7 @@ def _density_grids(flow: Flow) -> dict[str, NDArray[np.floating]]:
     return {name: flow.bench.runner.value_of(grid) for name, grid in analysed.grids.items()}
 
 
-def write_structures(flow: Flow, folder: Path) -> list[Path]:
+def write_structures(flow: Walk, folder: Path) -> list[Path]:
     """Write the relaxed orderings as extended XYZ and CIF, with energy, degeneracy and key."""
     from superionic.execution.task import ref_of
     from superionic.structures.io.files import write_cif, write_extxyz
@@ -146,7 +152,7 @@ def write_structures(flow: Flow, folder: Path) -> list[Path]:
     return written
 
 
-def write_students(flow: Flow, folder: Path) -> list[Path]:
+def write_students(flow: Walk, folder: Path) -> list[Path]:
     """Write the students as ``nep.txt`` files, for GPUMD, LAMMPS with NEP, or calorine."""
     from superionic.models.nep.model import NepModel
 
@@ -180,14 +186,15 @@ def _file_name(text: str) -> str:
     return "".join(c if c.isalnum() or c in "-._=" else "_" for c in text)
 
 
-def _warnings(flow: Flow) -> tuple[str, ...]:
+def _warnings(flow: Walk) -> tuple[str, ...]:
     undone = [stage for stage in flow.file.computing if stage not in flow.ended]
     if _status(flow) == "refused: student failed parity":
-        undone = [stage for stage in undone if stage not in ("transport", "analyse")]
+        refused = flow.file.computing[flow.file.computing.index("transport") :]
+        undone = [stage for stage in undone if stage not in refused]
     return (f"Not done yet: {', '.join(undone)}.",) if undone else ()
 
 
-def _status(flow: Flow) -> Status:
+def _status(flow: Walk) -> Status:
     """Say whether these are results: complete, incomplete, or refused since the student failed its gate."""
     file, distilled = flow.file, _last(flow.outputs.distil)
     if (

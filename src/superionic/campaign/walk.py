@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from superionic.campaign.file.schema import CampaignFile
+    from superionic.results.further import StageResult
     from superionic.results.learning import LabelResult, LearningResult, RungComparison, SampleResult, ValidateResult
     from superionic.results.orderings import EnumerateResult
     from superionic.results.ranking import RankResult
@@ -34,7 +35,10 @@ class StopHere(Exception):  # noqa: N818 - it is an order, not an error
 
 @dataclass
 class Outputs:
-    """What the stages gave so far, one entry for each round that a stage ran in; empty before its first."""
+    """What the stages gave so far, one entry for each round that a stage ran in; empty before its first.
+
+    ``further`` has the results of all stages of one folder.
+    """
 
     enumerate: list[WithCandidates[EnumerateResult]] = field(default_factory=list)
     rank: list[WithCandidates[RankResult]] = field(default_factory=list)
@@ -50,6 +54,7 @@ class Outputs:
     volumes: list[VolumesResult] = field(default_factory=list)
     transport: list[TransportOutput] = field(default_factory=list)
     analyse: list[AnalyseOutput] = field(default_factory=list)
+    further: list[StageResult] = field(default_factory=list)
 
     @property
     def ranked(self) -> tuple[Candidate, ...]:

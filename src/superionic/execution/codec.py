@@ -195,7 +195,8 @@ def from_tree(tree: Any, hint: Any, where: str = "result") -> Any:
         The output of :func:`to_tree`, possibly after a passage through JSON, which turns arrays into nested lists.
     hint
         A dataclass, a scalar, ``Literal``, a union, ``tuple[...]``, ``Sequence[...]``, ``list[...]``, ``Mapping[...]``,
-        ``dict[...]``, a numpy array, ``ase.Atoms`` or ``Any``. The fields of a dataclass are read by their own hints.
+        ``dict[...]``, a numpy array, ``ase.Atoms`` or ``Any``; a class with a function ``variant_of`` stands for the
+        class that this chooses. The fields of a dataclass are read by their own hints.
 
     Raises
     ------
@@ -254,6 +255,8 @@ def _reader(hint: Any) -> _Reader:
         return _sequence_reader(origin, arguments)
     if origin in (dict, Mapping):
         return _mapping_reader(arguments)
+    if isinstance(hint, type) and "variant_of" in vars(hint):
+        return _variant_reader(hint)
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return _dataclass_reader(hint)
     if isinstance(hint, type) and hint.__module__.startswith("ase."):
@@ -391,6 +394,21 @@ def _dataclass_reader(cls: type) -> _Reader:
         if missing := sorted(needed - set(tree)):
             raise ShapeError(f"{where}: the {cls.__name__} lacks {missing[0]!r}")
         return cls(**{name: _reader(hints[name])(item, f"{where}.{name}") for name, item in tree.items()})
+
+    return read
+
+
+def _variant_reader(base: Any) -> _Reader:
+    """Read a value of one of several classes, which their base tells apart (``variant_of``)."""
+
+    def read(tree: Any, where: str) -> Any:
+        if isinstance(tree, base):
+            return tree
+        try:
+            cls = base.variant_of(tree)
+        except (KeyError, TypeError) as error:
+            raise ShapeError(f"{where}: {_shown(tree)} is no {base.__name__}") from error
+        return _reader(cls)(tree, where)
 
     return read
 

@@ -1,4 +1,4 @@
-"""Measure how well a potential keeps the contract; the contract tests (and `engines check`) judge the numbers.
+"""Measure how well a potential keeps the contract, and judge the numbers: ``broken(conform({"potential": "NAME"}))``.
 
 The measurement runs where the potential runs, so that one suite serves every adapter in every engine environment.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
 
+from superionic.conventions import is_convention
 from superionic.errors import PotentialError
 from superionic.potentials.base import Potential, load_potential
 from superionic.potentials.proof import force_error
@@ -20,6 +22,50 @@ from superionic.potentials.reference import li3ycl6_cell
 _FORCE_PROBES = ((0, 0), (4, 1), (10, 2), (15, 0), (27, 1))
 _STRAIN_PROBES = ((0, 0), (2, 2), (1, 2), (0, 1))
 _VOIGT = {(0, 0): 0, (1, 1): 1, (2, 2): 2, (1, 2): 3, (0, 2): 4, (0, 1): 5}
+
+_KINDS = ("force", "stress", "net", "same_energy", "same_force", "same_stress")
+DOUBLE: Final = MappingProxyType(dict(zip(_KINDS, (1e-5, 1e-7, 1e-8, 1e-10, 1e-8, 1e-10), strict=True)))
+"""Largest deviations in double precision: of forces in eV/Å and stress in eV/Å³ from finite differences of the energy,
+of the net force, and of energy (eV/atom), forces and stress of equivalent structures."""
+SINGLE: Final = MappingProxyType(dict(zip(_KINDS, (5e-3, 2e-5, 1e-4, 1e-6, 2e-4, 1e-6), strict=True)))
+"""The same in single precision, with a ``step_A`` of 5e-3, where finite differences and sums in another order vary."""
+
+
+def broken(report: Mapping[str, Any], limits: Mapping[str, float] = DOUBLE) -> list[str]:
+    """Return the points of the contract that a potential does not keep, in words; none if it keeps all.
+
+    Parameters
+    ----------
+    report
+        What :func:`conform` measured.
+    limits
+        Largest deviations; :data:`DOUBLE`, :data:`SINGLE`, or others of these names.
+    """
+    said = {
+        "the structure is changed": not report["mutated"],
+        "a second evaluation differs": report["repeatable"],
+        "an element that it does not cover is not refused": report["refuses_unknown_element"],
+        "there is a stress that nobody asked for": report["no_stress_unless_asked"],
+        f"{report['energy_convention']!r} is no energy convention": is_convention(report["energy_convention"]),
+        "torch uses several threads": report["threads"] in (1, None),
+        "it does not cover the stored structure": {"Li", "Y", "Cl"} <= set(report["elements"]),
+    }
+    deviations = [
+        ("force_eV_per_A", "force"),
+        ("stress_eV_per_A3", "stress"),
+        ("net_force_eV_per_A", "net"),
+        ("without_stress_force_eV_per_A", "same_force"),
+    ]
+    for symmetry in ("permutation", "translation", "rotation", "extensivity"):
+        deviations += [
+            (f"{symmetry}_energy_eV_per_atom", "same_energy"),
+            (f"{symmetry}_force_eV_per_A", "same_force"),
+            (f"{symmetry}_stress_eV_per_A3", "same_stress"),
+        ]
+    return [
+        *(words for words, kept in said.items() if not kept),
+        *(f"{name} is {report[name]:.1e}" for name, kind in deviations if not report[name] < limits[kind]),
+    ]
 
 
 def conform(

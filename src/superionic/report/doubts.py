@@ -10,6 +10,7 @@ from superionic.report.sections import (
     conductivity,
     diffusion,
     failures,
+    further,
     model,
     orderings,
     paths,
@@ -37,6 +38,7 @@ _SECTIONS: Final = (
     composition,
     ranking,
     orderings,
+    further,
     failures,
 )
 _SEVERITIES: Final[tuple[Severity, ...]] = ("warning", "caution", "info")

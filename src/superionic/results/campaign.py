@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from superionic.execution.codec import plain_json, to_tree
 from superionic.results.cells import CellComparison
+from superionic.results.further import StageResult
 from superionic.results.learning import (
     LabelResult,
     LearningResult,
@@ -25,6 +26,7 @@ from superionic.results.volumes import VolumesResult
 from superionic.shown import Shown
 from superionic.structures.crystal.refined_cell import RefinedCell
 
+R = TypeVar("R", bound=StageResult)
 Severity = Literal["info", "caution", "warning"]
 Status = Literal["complete", "incomplete", "student failed parity", "refused: student failed parity"]
 
@@ -134,6 +136,8 @@ class Results(Shown):
         The potentials of all rungs of a ladder on the same test sets; None where they are not compared.
     volumes
         Cells against temperature; None where the campaign leaves the stage out.
+    further
+        Results of stages of one folder that have run, in the order of the stages (:meth:`further_result`).
     """
 
     superionic: str
@@ -163,11 +167,17 @@ class Results(Shown):
     rungs: RungComparison | None = None
     volumes: VolumesResult | None = None
 
+    further: tuple[StageResult, ...] = ()
+
     @property
     def trained(self) -> TrainResult | None:
         """The training whose potential went on: that of the last round, or of the best rung of a ladder."""
         going_on = None if self.rungs is None else self.rungs.goes_on
         return next((train for train in reversed(self.train) if going_on in (None, train.round)), None)
+
+    def further_result(self, kind: type[R]) -> R | None:
+        """Return the result of a stage of one folder by its class; None if the stage has not run."""
+        return next((result for result in self.further if isinstance(result, kind)), None)
 
     def __eq__(self, other: object) -> bool:
         # Arrays compare element by element, so compare the JSON of both.

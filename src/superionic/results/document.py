@@ -138,6 +138,9 @@ def _of(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         schema = {"type": "array", "items": _of(arguments[0], definitions)}
     elif origin in (dict, Mapping):
         schema = {"type": "object", "additionalProperties": _of(arguments[1], definitions)}
+    elif isinstance(hint, type) and "variants" in vars(hint):
+        options = [_of(option, definitions) for option in vars(hint)["variants"]()]
+        schema = {"anyOf": options} if options else {"not": {}}
     elif dataclasses.is_dataclass(hint) and isinstance(hint, type):
         schema = {"$ref": f"#/$defs/{_defined(hint, definitions)}"}
     return schema

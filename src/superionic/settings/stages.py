@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 from pydantic import Field
 
+from superionic.registry import resolve
 from superionic.settings.analyse import AnalyseSettings
 from superionic.settings.base import StageSection
 from superionic.settings.distil import DistilSettings
@@ -34,8 +36,9 @@ class Stage:
     ----------
     name
         In the campaign file, in results, and in the keys of its tasks.
-    settings
-        Its section of the campaign file.
+    section
+        Its section of the campaign file; None for a stage whose folder in ``stages/`` has everything about it, the
+        section included (docs/authors/stage.md).
     needs
         Another stage without which it makes no sense; None for one that stands by itself.
     is_optional
@@ -47,11 +50,44 @@ class Stage:
     """
 
     name: str
-    settings: type[StageSection]
+    section: type[StageSection] | None = None
     needs: str | None = None
     is_optional: bool = False
     evaluates: bool = False
     calculation: str = ""
+
+    @property
+    def is_one_folder(self) -> bool:
+        """Whether its folder in ``stages/`` has everything about it."""
+        return self.section is None
+
+    @property
+    def settings(self) -> type[StageSection]:
+        """Its section of the campaign file."""
+        found: type[StageSection] = self.section or self.part("settings", f"{self._class_name}Settings")
+        return found
+
+    @property
+    def result(self) -> type[Any]:
+        """Class of the result of a stage of one folder."""
+        found: type[Any] = self.part("result", f"{self._class_name}Result")
+        return found
+
+    def part(self, module: str, name: str) -> Any:
+        """Import something from the folder of a stage, where nobody imports it by name.
+
+        Parameters
+        ----------
+        module
+            Module of the folder; empty for the folder itself.
+        name
+            Name in that module.
+        """
+        return resolve(".".join(filter(None, ("superionic.stages", self.name, module))) + f":{name}")
+
+    @property
+    def _class_name(self) -> str:
+        return "".join(word.capitalize() for word in self.name.split("_"))
 
 
 STAGES: Final[tuple[Stage, ...]] = (
@@ -71,8 +107,26 @@ STAGES: Final[tuple[Stage, ...]] = (
 )
 """The stages, in the order in which they run. `report` is the last and computes nothing."""
 
-SECTIONS: Final[dict[str, type[StageSection]]] = {stage.name: stage.settings for stage in STAGES}
-"""The section of each stage, by its name."""
+
+@cache
+def sections() -> dict[str, type[StageSection]]:
+    """Return the section of each stage, by its name, in the order in which the stages run."""
+    return {stage.name: stage.settings for stage in STAGES}
+
+
+def stage_named(name: str) -> Stage:
+    """Return a stage.
+
+    Raises
+    ------
+    KeyError
+        If there is none of that name.
+    """
+    for stage in STAGES:
+        if stage.name == name:
+            return stage
+    raise KeyError(name)
+
 
 NEEDS: Final[tuple[tuple[str, str], ...]] = (
     *((stage.name, stage.needs) for stage in STAGES if stage.needs is not None),

@@ -30,6 +30,7 @@ from superionic.transport.observables.volumes import MeanCell, VolumeTrace
 if TYPE_CHECKING:
     from superionic.labels.base import Label
     from superionic.potentials.base import Potential
+    from superionic.results.campaign import Results
     from superionic.structures.crystal.disordered import DisorderedCrystal
 
 R = TypeVar("R")
@@ -448,6 +449,50 @@ class TransportRun:
     trajectory: Trajectory
     positions_A: tuple[FloatArray, ...]
     frame_interval_ps: float
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What the stages before a stage of one folder gave.
+
+    Attributes
+    ----------
+    results
+        Their results, as ``results.json`` has them; those of later stages are empty.
+    candidates
+        Orderings and reference phases as the last ranking, or the hull after it, left them; empty before.
+    snapshots
+        Structures of all rounds: those with an accepted label or, before any is labelled, all that were sampled.
+    runs
+        The transport runs with their positions; empty before.
+    """
+
+    results: Results
+    candidates: tuple[Candidate, ...]
+    snapshots: tuple[Snapshot, ...]
+    runs: tuple[TransportRun, ...]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a stage of one folder will do, for the plan of a campaign.
+
+    Attributes
+    ----------
+    work
+        Its work in words.
+    tasks
+        About how many calculations.
+    cpu_s
+        CPU time of all of them.
+    megabytes
+        Size of its files.
+    """
+
+    work: str
+    tasks: int
+    cpu_s: float
+    megabytes: float = 0.1
 
 
 def failures_of(outcomes: Sequence[Outcome[Any]]) -> tuple[Failure, ...]:

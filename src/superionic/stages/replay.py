@@ -1,4 +1,7 @@
-"""Replay data of a multi-head training: labels from a file, or structures labelled by the pretrained potential."""
+"""Replay data of a multi-head training: labels from a file, or structures labelled by the pretrained potential.
+
+The heads themselves, and how they are trained, are in :mod:`superionic.models.mace.trainer`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Formation energies, convex hulls and the selection of structures."""
+"""Formation energies, convex hulls and the Boltzmann selection of orderings."""
 
 from __future__ import annotations
 
@@ -11,12 +11,7 @@ from superionic.thermodynamics.hull import (
     compare_polymorphs,
     convex_hull,
 )
-from superionic.thermodynamics.selection import (
-    boltzmann_selection,
-    farthest_point_sampling,
-    random_snapshots,
-    random_strain,
-)
+from superionic.thermodynamics.selection import boltzmann_selection
 
 __all__ = [
     "Decomposition",
@@ -26,9 +21,6 @@ __all__ = [
     "boltzmann_selection",
     "compare_polymorphs",
     "convex_hull",
-    "farthest_point_sampling",
-    "random_snapshots",
-    "random_strain",
     "reduced_composition",
     "reduced_formula",
 ]

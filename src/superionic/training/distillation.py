@@ -23,8 +23,8 @@ from ase import Atoms
 from superionic.errors import CalculationFailed, StageError
 from superionic.potentials.base import Potential, Prediction, evaluate_each
 from superionic.potentials.neighbours import pairs_within
-from superionic.thermodynamics.selection import random_strain
 from superionic.training.dataset import LabelledSet, Targets
+from superionic.training.snapshots import random_strain
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

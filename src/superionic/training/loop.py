@@ -3,7 +3,8 @@
 The libraries' own trainers cannot be stopped and resumed without a trace, hence this loop: the order of the batches is
 a function of seed and epoch, the learning rate one of the step, and :class:`superionic.training.state.LoopState`
 carries weights and Adam's moments bit for bit. On one CPU thread, k segments equal one long run exactly. Whatever is
-specific to a potential is behind :class:`Network`.
+specific to a potential is behind :class:`Network`. MACE, whose two heads learn from two sets at once (paper A), has a
+loop of its own, :mod:`superionic.models.mace.loop`.
 """
 
 from __future__ import annotations

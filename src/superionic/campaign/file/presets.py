@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from superionic.campaign.file.yaml_text import parse_yaml
 from superionic.settings.base import FINE_TUNED, PRIMITIVE, STUDENT
 from superionic.settings.learn import LadderSettings
-from superionic.settings.stages import NEEDS, OPTIONAL, SECTIONS
+from superionic.settings.stages import NEEDS, OPTIONAL, sections
 
 _FILE: Final = Path(__file__).with_name("presets.yaml")
 CRYSTALS: Final = "crystals"
@@ -47,7 +47,7 @@ def complete(raw: Mapping[str, Any]) -> dict[str, Any]:
         A deep copy, with every section that takes part in the campaign.
     """
     filled = copy.deepcopy(dict(raw))
-    for stage in (*SECTIONS, "learn"):
+    for stage in (*sections(), "learn"):
         section = filled.get(stage)
         if stage in filled and not isinstance(section, dict):
             continue  # null leaves the stage out; anything else is a mistake that the validation reports

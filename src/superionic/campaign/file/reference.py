@@ -22,7 +22,7 @@ from superionic.campaign.file.presets import CRYSTALS, presets
 from superionic.campaign.file.schema import CampaignFile, json_schema
 from superionic.registry import find
 from superionic.settings.base import Matrix, StageSection
-from superionic.settings.stages import OPTIONAL, SECTIONS
+from superionic.settings.stages import OPTIONAL, sections
 
 MARKER: Final = "<!-- From here on this page is written from the schema; see superionic/campaign/file/reference.py. -->"
 MARKDOWN_FILE: Final = "campaign-file.md"
@@ -78,7 +78,7 @@ def _table(model: type[BaseModel], stage: str | None) -> list[str]:
         key = field.alias or name
         set_by = [_code(sections.get(stage or "", {}).get(key, _NOTHING)) for sections in shown.values()]
         meaning = (field.description or "").replace("|", "\\|")
-        default = _stage_default(key) if model is CampaignFile and key in SECTIONS else _default(field)
+        default = _stage_default(key) if model is CampaignFile and key in sections() else _default(field)
         cells = [f"`{key}`", _kind(field).replace("|", "\\|"), default, *set_by, meaning]
         lines.append("| " + " | ".join(cells) + " |")
     return lines

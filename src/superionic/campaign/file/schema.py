@@ -10,9 +10,9 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import Field, ValidationInfo, create_model, model_validator
 
 from superionic.campaign.file.presets import complete
 from superionic.registry import find, models
@@ -35,7 +35,7 @@ from superionic.settings.md import MDSection
 from superionic.settings.rank import RankSettings
 from superionic.settings.rules import AnySize, Problem, Reading, Section, broken_rules, rule
 from superionic.settings.sample import SampleSettings, SelectSettings
-from superionic.settings.stages import NEEDS, SECTIONS, ReportSettings
+from superionic.settings.stages import NEEDS, STAGES, ReportSettings, sections
 from superionic.settings.train import TrainSettings, ValidateSettings
 from superionic.settings.transport import MADE_BY, TransportSettings
 from superionic.settings.volumes import VolumesSettings
@@ -115,7 +115,7 @@ class CampaignFile(Section):
     @property
     def stages(self) -> tuple[str, ...]:
         """Stages of this campaign, in the order in which they run."""
-        return tuple(stage for stage in SECTIONS if self.section(stage) is not None)
+        return tuple(stage for stage in sections() if self.section(stage) is not None)
 
     @property
     def computing(self) -> tuple[str, ...]:
@@ -130,7 +130,7 @@ class CampaignFile(Section):
         KeyError
             If there is no stage of that name.
         """
-        if stage not in SECTIONS and stage != "learn":
+        if stage not in sections() and stage != "learn":
             raise KeyError(stage)
         return getattr(self, "validate_" if stage == "validate" else stage)
 
@@ -303,6 +303,20 @@ class CampaignFile(Section):
         if potential == FINE_TUNED:
             return None if self.train is None else self.train.trained_engine(self.sample, self.potentials)
         return self.potentials[potential].engine if potential in self.potentials else None
+
+
+if not TYPE_CHECKING and (_folders := [stage for stage in STAGES if stage.is_one_folder]):
+    # Stages of one folder bring their sections: read by name, as presets and messages read all sections.
+    CampaignFile = create_model(
+        "CampaignFile",
+        __base__=CampaignFile,
+        __module__=__name__,
+        __doc__=CampaignFile.__doc__,
+        **{
+            stage.name: (stage.settings | None, Field(default=None, description=stage.settings.__doc__))
+            for stage in _folders
+        },
+    )
 
 
 def draft_of(raw: Mapping[str, Any], folder: Path | None = None) -> CampaignFile:

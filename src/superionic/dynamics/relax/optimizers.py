@@ -1,4 +1,4 @@
-"""Optimisers whose state can be saved and restored bit by bit.
+"""Optimisers (FIRE, BFGS and others) whose state can be saved and restored bit by bit; the package relaxes with them.
 
 ASE's optimisers write restart files that leave out some of what the next step depends on (FIRE's counter of steps, for
 instance). Here each returns all of it as arrays and numbers, and restores it.

@@ -92,3 +92,5 @@ def _failures(results: Results) -> Iterator[tuple[str, Sequence[Failure | Reject
     for stage, result in rest.items():
         if result is not None:
             yield stage, result.failures
+    for further in results.further:
+        yield further.stage, further.failures

@@ -10,6 +10,7 @@ from superionic.potentials.base import PotentialIdentity
 from superionic.report.csv_tables import CsvTable
 from superionic.report.own_results import is_fine_tuned
 from superionic.report.section import Paragraph, Section
+from superionic.report.sections.further import row
 from superionic.report.table import Table
 from superionic.report.words import formula_text, listing, number, plural, whole_text
 from superionic.results.campaign import Results, Statement
@@ -20,6 +21,7 @@ from superionic.results.ranking import RankResult
 from superionic.results.stability import HullResult, SelectResult
 from superionic.results.student import DistilResult
 from superionic.results.transport import AnalyseResult, TransportResult
+from superionic.settings.stages import STAGES
 
 T = TypeVar("T")
 
@@ -28,21 +30,24 @@ def section(results: Results) -> Section:
     """Describe the workflow, stage by stage, and the crystals at its start."""
 
     def words(value: T | None, words_of: Callable[[T], str]) -> str:
-        return words_of(value) if value else "not run"
+        return words_of(value) if value else ""
 
-    rows = [
-        ["1 Enumerate orderings", words(results.enumerate, _enumerated)],
-        ["2 Rank by the potential", words(results.rank, _ranked)],
-        ["3 Convex hull", words(results.hull, _hull)],
-        ["4 Select", words(results.select, _selected)],
-        ["5 Sample structures", words(results.sample, _sampled)],
-        ["6 Label", words(results.label, _labelled)],
-        ["7 Train", words(results.train, _trained)],
-        ["8 Validate", words(results.validate, _validated)],
-        ["9 Distil a student", words(results.distil, _distilled)],
-        ["10 Molecular dynamics", words(results.transport, _simulated)],
-        ["11 Analyse transport", words(results.analyse, _analysed)],
-    ]
+    outcomes = {
+        "enumerate": ("Enumerate orderings", words(results.enumerate, _enumerated)),
+        "rank": ("Rank by the potential", words(results.rank, _ranked)),
+        "hull": ("Convex hull", words(results.hull, _hull)),
+        "select": ("Select", words(results.select, _selected)),
+        "sample": ("Sample structures", words(results.sample, _sampled)),
+        "label": ("Label", words(results.label, _labelled)),
+        "train": ("Train", words(results.train, _trained)),
+        "validate": ("Validate", words(results.validate, _validated)),
+        "distil": ("Distil a student", words(results.distil, _distilled)),
+        "transport": ("Molecular dynamics", words(results.transport, _simulated)),
+        "analyse": ("Analyse transport", words(results.analyse, _analysed)),
+    }
+    further = {each.name: row(each, results) for each in STAGES if each.is_one_folder and each.name in results.settings}
+    shown = [(outcomes | further)[each.name] for each in STAGES if each.name in outcomes or each.name in further]
+    rows = [[f"{number} {title}", outcome or "not run"] for number, (title, outcome) in enumerate(shown, 1)]
     crystals = [[c.name, formula_text(c.formula), c.spacegroup, c.source] for c in results.crystals]
     axes = [
         [

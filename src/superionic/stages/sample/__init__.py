@@ -332,7 +332,7 @@ class RunFrames(ArgumentGroup):
         explored: Exploration | None = None,
     ) -> ChosenFrames:
         """Turn chosen frames into structures, strained at random except for those before a stop."""
-        from superionic.thermodynamics.selection import random_strain
+        from superionic.training.snapshots import random_strain
 
         snapshots = []
         for frame, method in choice:

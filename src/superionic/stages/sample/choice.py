@@ -104,7 +104,7 @@ def choose(
     list of (int, str)
         Chosen frames, each with the method that chose it.
     """
-    from superionic.thermodynamics.selection_diverse import shares
+    from superionic.training.diverse import shares
 
     count = min(count, len(frames) - len(set(taken)))
     budgets = shares(count, mixture) if method == "mixture" else {method: count}
@@ -135,8 +135,8 @@ def last_frames(n_frames: int, count: int, interval_fs: float) -> list[int]:
 def _by(
     name: str, frames: Frames, pool: _Pool, count: int, excluded: Sequence[int], rng: np.random.Generator
 ) -> list[int]:
-    from superionic.thermodynamics.selection import farthest_point_sampling, random_snapshots
-    from superionic.thermodynamics.selection_diverse import cur_rows, farthest_points
+    from superionic.training.diverse import cur_rows, farthest_points
+    from superionic.training.snapshots import farthest_point_sampling, random_snapshots
 
     free = sorted(set(range(len(frames))) - set(excluded))
     count = min(count, len(free))

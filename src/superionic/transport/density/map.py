@@ -1,4 +1,4 @@
-"""Data for a figure of the ions' density, besides the grid."""
+"""What a figure of the ions' density needs besides the density itself (:mod:`.grid`): framework and isovalue."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Tracer and charge diffusivity, with intervals of the stated coverage, and the Haven ratio.
 
+The fits of the papers, with paper B's error bars (He et al. 2018), are in :mod:`.literature`, for comparison.
+
 Steps of an estimate (docs/theory/transport.md has the derivations):
 
 1. positions are averaged over blocks, and the power spectrum of their increments is modelled as diffusion plus motions

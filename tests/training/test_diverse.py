@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from superionic.errors import AnalysisError
-from superionic.thermodynamics.selection_diverse import cur_rows, farthest_points, shares
+from superionic.training.diverse import cur_rows, farthest_points, shares
 
 
 def clusters(rng, sizes=(400, 60, 25, 10, 5)):

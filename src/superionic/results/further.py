@@ -1,0 +1,46 @@
+"""Results of stages whose folder has everything about them, which the results of a campaign hold beside the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from superionic.execution.runner import Failure
+from superionic.settings.stages import STAGES, stage_named
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """Base of the results of stages of one folder (docs/authors/stage.md).
+
+    Attributes
+    ----------
+    stage
+        Name of the stage, by which its result is read from ``results.json``.
+    failures
+        Calculations that failed.
+    """
+
+    stage: str
+    failures: tuple[Failure, ...]
+
+    @staticmethod
+    def variants() -> tuple[type[StageResult], ...]:
+        """Return the classes of which a result may be."""
+        return tuple(stage.result for stage in STAGES if stage.is_one_folder)
+
+    @staticmethod
+    def variant_of(tree: Mapping[str, Any]) -> type[StageResult]:
+        """Return the class of a result that was stored.
+
+        Raises
+        ------
+        KeyError
+            If no stage of one folder has that name.
+        """
+        stage = stage_named(tree["stage"])
+        if not stage.is_one_folder:
+            raise KeyError(stage.name)
+        result: type[StageResult] = stage.result
+        return result
