@@ -144,7 +144,7 @@ def test_wyckoff_occupancies_survive_displacements_and_a_rigid_shift(li3ybr6):
         order = local_order(one, li3ybr6, IONS)
         occupancies = {site.site: site.occupancy for site in order.sites if site.species == "Li"}
         assert occupancies == {"Li1 (4g)": 1.0, "Li2 (4h)": 0.5}
-        assert next(site.refined_occupancy for site in order.sites if site.site == "Li2 (4h)") == pytest.approx(0.878)
+        assert next(site.crystal_occupancy for site in order.sites if site.site == "Li2 (4h)") == pytest.approx(0.878)
     assert local_order(atoms, li3ybr6, IONS).misfit_A == pytest.approx(0.0, abs=1e-9)
     assert [kind.label for kind in local_order(atoms, li3ybr6, IONS).coordination if kind.cation == "Y"] == ["[YBr6]"]
 

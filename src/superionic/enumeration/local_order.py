@@ -134,15 +134,15 @@ class SiteOccupancy:
         Number of these sites in the cell.
     occupancy
         Share of them that the species occupies.
-    refined_occupancy
-        The same in the crystal as refined; 0 for an element that the crystal has elsewhere or not at all.
+    crystal_occupancy
+        The same in the disordered crystal; 0 for an element that it has elsewhere or not at all.
     """
 
     site: str
     species: str
     n_sites: int
     occupancy: float
-    refined_occupancy: float
+    crystal_occupancy: float
 
 
 @dataclass(frozen=True, repr=False)
