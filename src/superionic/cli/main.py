@@ -37,6 +37,7 @@ _PRINTING = (
     "doctor",
     "enumerate",
     "explain",
+    "cost",
     "schema",
     "status",
     "engines list",
@@ -49,7 +50,7 @@ _PRINTING = (
 
 
 _MODULES = {
-    **dict.fromkeys(("init", "check", "run", "status", "report", "explain", "export", "schema"), "campaign"),
+    **dict.fromkeys(("init", "check", "run", "status", "report", "cost", "explain", "export", "schema"), "campaign"),
     "try": "trial",
     "enumerate": "enumerate",
     "analyse": "analyse",

@@ -56,7 +56,8 @@ def _in_words(results: Results, material: MaterialOrder) -> str:
         return f"{name}: in the lowest ordering every cation but {results.mobile_ion} has anions of several elements."
     labels = listing(sorted({formula_text(kind.label) for kind in unmixed}))
     which = "all" if len(unmixed) == len(kinds) else "some"
-    return f"{name}: in the lowest ordering {which} cations but {results.mobile_ion} have anions of one element only: {labels}."
+    cations = f"cations but {results.mobile_ion}"
+    return f"{name}: in the lowest ordering {which} {cations} have anions of one element only: {labels}."
 
 
 def _structures(material: MaterialOrder) -> Iterator[tuple[str, float | None, LocalOrder, Cells]]:
