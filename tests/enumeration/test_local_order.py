@@ -72,7 +72,7 @@ def test_the_stated_mean_is_that_over_all_decorations():
 
 def test_layers_of_two_rock_salts_by_hand():
     # K and F in one layer, Na and Cl in the next: each K has 4 F in its layer, 2 Cl above and below.
-    cations, anions = np.array(FCC), np.array(FCC) + (0.0, 0.0, 0.5)
+    cations, anions = np.array(FCC), np.array(FCC) + np.array([0.0, 0.0, 0.5])
     crystal = parent([*FCC, *map(tuple, anions % 1.0)], [HALF] * 4 + [{"F": 0.5, "Cl": 0.5}] * 4)
     symbols = ["K" if z == 0 else "Na" for z in cations[:, 2]] + ["F" if z % 1 == 0 else "Cl" for z in anions[:, 2]]
     atoms = Atoms(symbols, np.concatenate([cations, anions]) * 4.0, cell=np.eye(3) * 4.0, pbc=True)

@@ -137,11 +137,11 @@ class AimdRatio:
 
 
 ASSUMPTIONS: Final = (
-    "A step of ab initio molecular dynamics costs as much as a label: a self-consistent calculation with forces from "
-    "scratch. Codes that extrapolate the density need fewer iterations, so that the ratio may be 2 to 4 times too high.",
+    "A step of ab initio molecular dynamics costs as much as a label: a self-consistent calculation from scratch.",
+    "Codes that extrapolate the density need fewer iterations, so that the ratio may be 2 to 4 times too high.",
     "Both would take the same time step.",
-    "The cost of a label per atom is that at the size of the labelled cells. It grows with size, up to the square of "
-    "the number of atoms, so that the ratio is a lower bound for larger cells.",
+    "The cost of a label per atom is that at the size of the labelled cells.",
+    "It grows with size, up to the square of the number of atoms, so that the ratio is too low for larger cells.",
     "Processor time counts, whatever the number of cores; a GPU's time is put against processor time as it is.",
 )
 """What the ratio to ab initio molecular dynamics assumes."""
