@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from superionic.dynamics.relax import relax
     from superionic.dynamics.run import run_md
     from superionic.enumeration.crystal import read_crystal
+    from superionic.enumeration.local_order import local_order
     from superionic.enumeration.request import enumerate_orderings
     from superionic.errors import SuperionicError
 
@@ -30,6 +31,7 @@ __all__ = [
     "compare_models",
     "enumerate_orderings",
     "load_model",
+    "local_order",
     "read_crystal",
     "relax",
     "run_md",
@@ -43,6 +45,7 @@ _HOMES = {
     "compare_models": "superionic.campaign.comparing",
     "enumerate_orderings": "superionic.enumeration.request",
     "load_model": "superionic.campaign.loading",
+    "local_order": "superionic.enumeration.local_order",
     "read_crystal": "superionic.enumeration.crystal",
     "relax": "superionic.dynamics.relax",
     "run_md": "superionic.dynamics.run",

@@ -94,7 +94,9 @@ def _lines(cost: CampaignCost) -> Iterator[Line]:
     for ratio in cost.ratios[:1]:
         yield Line(
             f"A label by {ratio.labeller} costs as much as {number(ratio.cpu_ratio, 2)} steps by {ratio.potential}",
-            "Processor time per atom; see below for what that assumes.",
+            "No ratio to DFT: the labels are by a stand-in potential."
+            if _of(cost, ratio.labeller)
+            else "Processor time per atom; see below for what that assumes.",
             "warning" if _of(cost, ratio.labeller) else "info",
         )
     if cost.energy_Wh is not None:

@@ -107,6 +107,7 @@ def _coordination_plot(results: Results, materials: tuple[MaterialOrder, ...]) -
                 "share of its cations (%)",
                 _name(results, material),
                 categories=tuple(formula_text(label) for label in labels),
+                x_range=(-0.6, max(len(labels), 3) - 0.4),
             )
         )
     return Plot(
@@ -222,7 +223,17 @@ def _sites_plot(results: Results, materials: tuple[MaterialOrder, ...]) -> Plot:
             for i, (name, values, colour, filled) in enumerate(columns)
         ]
         if labels:
-            panels.append(Panel(series, "", "occupied (%)", _name(results, material), categories=tuple(labels)))
+            panels.append(
+                Panel(
+                    series,
+                    "",
+                    "occupied (%)",
+                    _name(results, material),
+                    categories=tuple(labels),
+                    x_range=(-0.6, len(labels) - 0.4),
+                    y_range=(-5.0, 105.0),
+                )
+            )
     return Plot(
         "site_occupancies",
         f"On which sites is {results.mobile_ion}?",
@@ -259,7 +270,7 @@ def _sites_table(results: Results, materials: tuple[MaterialOrder, ...]) -> Tabl
                 ]
             )
     return Table(
-        "Occupancies by Wyckoff position, in per cent.",
+        "Occupancies by Wyckoff position, in per cent. During MD: in runs whose sites are those of the crystal.",
         ("Composition", "Material", "Site", "Species", "Disordered crystal", "Lowest ordering", "Mean", "During MD"),
         rows,
         frozenset((4, 5, 6)),
