@@ -313,18 +313,18 @@ def decoration_of(atoms: Any, crystal: DisorderedCrystal, oxidation_states: Mapp
         away = fractional[:, None, :] - shift - placed.fractional[None, :, :]
         vectors = (away - np.rint(away)) @ cell
         squares = np.einsum("ijk,ijk->ij", vectors, vectors)
-        atom, site = linear_sum_assignment(np.where(may_hold, squares, _IMPOSSIBLE_A2))
-        if len(atom) < len(symbols) or not may_hold[atom, site].all():
+        atom, target = linear_sum_assignment(np.where(may_hold, squares, _IMPOSSIBLE_A2))
+        if len(atom) < len(symbols) or not may_hold[atom, target].all():
             raise AnalysisError(
                 f"The structure has {len(symbols)} atoms; the crystal has not enough sites for them in this cell.",
                 where=crystal.name,
                 fix="Give the crystal that the structure was made from.",
             )
-        shift = shift + vectors[atom, site].mean(axis=0) @ np.linalg.inv(cell)
+        shift = shift + vectors[atom, target].mean(axis=0) @ np.linalg.inv(cell)
     species = [VACANCY] * len(parent_site)
-    for a, s in zip(atom, site, strict=True):
+    for a, s in zip(atom, target, strict=True):
         species[s] = symbols[a]
-    misfit = float(np.sqrt(squares[atom, site].mean()))
+    misfit = float(np.sqrt(squares[atom, target].mean()))
     sites = SiteSet(placed.fractional, tuple(names[k] for k in parent_site), cell)
     return Decoration(parent, sites, parent_site, tuple(species), misfit)
 
