@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from superionic.errors import StorageError
 from superionic.execution.energy import read_counters
 from superionic.execution.runner import Outcome
 from superionic.execution.task import Ref
@@ -119,15 +120,18 @@ def _dynamics(flow: Flow, tasks: Iterable[Task[Any]], records: dict[str, Record]
     for task in tasks:  # what is read stands before what reads it
         if task.function not in (first_segment_task.name, next_segment_task.name):
             continue
-        if task.function == first_segment_task.name:
-            of_chain[task.key] = _atoms_of_first(flow, task, sizes)
-        else:
-            state = task.inputs["state"]
-            of_chain[task.key] = of_chain.get(state.task.key, 0) if isinstance(state, Ref) else 0
         record = records.get(task.key)
-        if record is None or record.cpu_s is None or record.state != "done" or not of_chain[task.key]:
+        try:
+            if task.function == first_segment_task.name:
+                of_chain[task.key] = _atoms_of_first(flow, task, sizes)
+            else:
+                state = task.inputs["state"]
+                of_chain[task.key] = of_chain.get(state.task.key, 0) if isinstance(state, Ref) else 0
+            if record is None or record.cpu_s is None or record.state != "done" or not of_chain[task.key]:
+                continue
+            evaluations = int(flow.bench.runner.store.plain(task.key).get("n_evaluations", 0))
+        except StorageError:  # lost or damaged meanwhile: a run mends that, the page of costs must not stop it
             continue
-        evaluations = int(flow.bench.runner.store.plain(task.key).get("n_evaluations", 0))
         # A segment evaluates the forces of its start as well, and one that was stopped makes fewer steps than planned.
         steps = min(int(task.settings["n_steps"]), evaluations)
         md = task.settings["md"]
@@ -139,7 +143,7 @@ def _dynamics(flow: Flow, tasks: Iterable[Task[Any]], records: dict[str, Record]
 
 def _atoms_of_first(flow: Flow, task: Task[Any], sizes: dict[tuple[str, tuple[Any, ...]], int]) -> int:
     structure = task.inputs["structure"]
-    if not isinstance(structure, Ref) or not flow.bench.runner.store.has(structure.task.key):
+    if not isinstance(structure, Ref):
         return 0
     place = structure.task.key, tuple(structure.path)
     if place not in sizes:
@@ -195,7 +199,10 @@ def _labels(flow: Flow, tasks: Iterable[Task[Any]], records: dict[str, Record]) 
         record = records.get(task.key)
         if task.function != label_task.name or record is None or record.cpu_s is None or record.state != "done":
             continue
-        label: Label = Outcome(task, flow.bench.runner.store).value
+        try:
+            label: Label = Outcome(task, flow.bench.runner.store).value
+        except StorageError:
+            continue
         made = Reference.of(label)
         groups.setdefault((made.labeller, made.functional, made.stand_in), []).append(
             (len(label.forces_eV_per_A), record.cpu_s)

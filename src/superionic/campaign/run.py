@@ -419,15 +419,15 @@ class Campaign:
         from superionic.report.cost_page import write_cost
         from superionic.report.export import write_report
 
-        if folder is None:
-            write_cost(make_cost(self.file, flow, ledger), self.cost_folder, title=results.title)
-
         def structures_and_students(place: Path) -> None:
             write_structures(flow, place / "structures")
             write_students(flow, place / "student")
 
         target = folder or self.report_folder
-        return write_report(results, target, grids=results.grids, further=structures_and_students).html
+        written = write_report(results, target, grids=results.grids, further=structures_and_students)
+        if folder is None:
+            write_cost(make_cost(self.file, flow, ledger), self.cost_folder, title=results.title)
+        return written.html
 
     def load_results(self) -> CampaignResults:
         """Read ``results.json`` of the last report; densities, which are no part of it, are not drawn from it.

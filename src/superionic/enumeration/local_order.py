@@ -309,10 +309,15 @@ def decoration_of(atoms: Any, crystal: DisorderedCrystal, oxidation_states: Mapp
     may_hold = np.array([[not held[k] or q in held[k] for k in parent_site] for q in charge])
     fractional = atoms.get_scaled_positions(wrap=False)
     shift = np.zeros(3)
+
+    def away_A(rows: IntArray, columns: IntArray | slice) -> FloatArray:
+        apart = fractional[rows] - shift - placed.fractional[columns]
+        return np.asarray((apart - np.rint(apart)) @ cell)
+
+    everyone = np.arange(len(symbols))
     for _ in range(2):
-        away = fractional[:, None, :] - shift - placed.fractional[None, :, :]
-        vectors = (away - np.rint(away)) @ cell
-        squares = np.einsum("ijk,ijk->ij", vectors, vectors)
+        # Row by row: all vectors of a cell of thousands of atoms at once would fill the memory.
+        squares = np.array([np.sum(away_A(np.array([k]), slice(None)) ** 2, axis=1) for k in everyone])
         atom, target = linear_sum_assignment(np.where(may_hold, squares, _IMPOSSIBLE_A2))
         if len(atom) < len(symbols) or not may_hold[atom, target].all():
             raise AnalysisError(
@@ -320,7 +325,7 @@ def decoration_of(atoms: Any, crystal: DisorderedCrystal, oxidation_states: Mapp
                 where=crystal.name,
                 fix="Give the crystal that the structure was made from.",
             )
-        shift = shift + vectors[atom, target].mean(axis=0) @ np.linalg.inv(cell)
+        shift = shift + away_A(atom, target).mean(axis=0) @ np.linalg.inv(cell)
     species = [VACANCY] * len(parent_site)
     for a, s in zip(atom, target, strict=True):
         species[s] = symbols[a]
