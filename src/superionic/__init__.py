@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from superionic.dynamics.relax import relax
     from superionic.dynamics.run import run_md
     from superionic.enumeration.crystal import read_crystal
+    from superionic.enumeration.local_order import local_order
     from superionic.enumeration.request import enumerate_orderings
     from superionic.errors import SuperionicError
 
@@ -31,6 +32,7 @@ __all__ = [
     "enumerate_orderings",
     "evaluate_models",
     "load_model",
+    "local_order",
     "read_crystal",
     "relax",
     "run_md",
@@ -45,6 +47,7 @@ _HOMES = {
     "enumerate_orderings": "superionic.enumeration.request",
     "evaluate_models": "superionic.campaign.comparing",
     "load_model": "superionic.campaign.loading",
+    "local_order": "superionic.enumeration.local_order",
     "read_crystal": "superionic.enumeration.crystal",
     "relax": "superionic.dynamics.relax",
     "run_md": "superionic.dynamics.run",

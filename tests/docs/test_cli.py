@@ -43,7 +43,7 @@ def folder(root: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "command",
     [
-        *("", "enumerate", "init", "check", "run", "status", "report", "explain", "schema", "export"),
+        *("", "enumerate", "init", "check", "run", "status", "report", "cost", "explain", "schema", "export"),
         *("engines", "engines install", "labels", "models", "models compare", "train", "analyse", "store", "submit"),
         *("cancel", "doctor"),
     ],

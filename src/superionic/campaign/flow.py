@@ -7,7 +7,7 @@ as results are there. The walk itself computes nothing and stores nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from superionic.campaign.learning import learn
@@ -22,6 +22,7 @@ from superionic.stages import (
     distil,
     enumerate,  # noqa: A004 - the stage's own name
     hull,
+    order,
     rank,
     select,
     transport,
@@ -31,11 +32,14 @@ from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, Earli
 
 if TYPE_CHECKING:
     from superionic.settings.rank import RankSettings
+    from superionic.stages.enumerate.spaces import Space
 
 
 @dataclass
 class Flow(Walk):
     """The walk through the stages of a campaign."""
+
+    spaces: Sequence[Space] = field(default=(), init=False)
 
     def walk(self) -> None:
         """Walk through all stages of the campaign, or to the one named by ``until``.
@@ -86,8 +90,8 @@ class Flow(Walk):
         file = self.file
         base = self.potential(file.rank.potential)
         self.at("enumerate")
-        spaces, left_out = fitting_spaces(file, self.crystals)
-        enumerated = enumerate.run(file.enumerate, self.bench, spaces, left_out)
+        self.spaces, left_out = fitting_spaces(file, self.crystals)
+        enumerated = enumerate.run(file.enumerate, self.bench, self.spaces, left_out)
         end_phases = enumerate.references(self.bench, [crystal_text(entry) for entry in file.references])
         self.done("enumerate", self.outputs.enumerate, enumerated)
         self._rank(file.rank, enumerated.candidates, end_phases, base, "")
@@ -127,6 +131,16 @@ class Flow(Walk):
         """Rank orderings by a potential, and place them on a hull where the campaign has one."""
         self.at("rank")
         ranked = rank.run(settings, self.bench, orderings, phases, potential, round_label=round_label)
+        described, failures = order.describe(
+            self.bench,
+            ranked.candidates,
+            self.outputs.enumerate[-1].candidates,
+            self.spaces,
+            self._averaging(),
+            round_label=round_label,
+        )
+        result = replace(ranked.result, order=described, failures=(*ranked.result.failures, *failures))
+        ranked = replace(ranked, result=result)
         self.done("rank", self.outputs.rank, ranked)
         if self.file.hull is None:
             return
@@ -145,6 +159,13 @@ class Flow(Walk):
             round_label=round_label,
         )
         self.done("hull", self.outputs.hull, placed)
+
+    def _averaging(self) -> order.Averaging | None:
+        """Return how the local order of orderings is averaged: as they were drawn, or as they are selected."""
+        enumeration, selection = self.file.enumerate, self.file.select
+        if enumeration.method == "monte-carlo":
+            return order.Averaging("draws", enumeration.monte_carlo.temperature_K)
+        return None if selection is None else order.Averaging("boltzmann", selection.temperature_K)
 
     def _select(self, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
         if self.file.select is None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from superionic.campaign.file.load import demand_own_name, load_campaign
 from superionic.errors import CampaignFileError, StageError, StorageError
+from superionic.execution.energy import metered
 from superionic.execution.engines import resolve_engine
 from superionic.execution.executors import default_slots
 from superionic.execution.interrupts import Interrupts, remembered_interrupts
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from superionic.campaign.status import Status
     from superionic.execution.sites.site_file import Site
     from superionic.execution.task import Task
+    from superionic.results.cost import CampaignCost
     from superionic.structures.crystal.disordered import DisorderedCrystal
 
 _LEAST_FREE_BYTES = 200 * 1024 * 1024
@@ -181,8 +183,10 @@ class Campaign:
             if retry_failed:
                 for key in [key for key, kind in store.results() if kind == "failure"]:
                     store.forget(key)
+            # Of other machines than this one nothing is known.
+            meter = metered(ledger.used_energy) if executor is None and site is None else nullcontext()
             with ledger.recorded_run(__version__):
-                with self._place(executor, site, slots, say) as place:
+                with meter, self._place(executor, site, slots, say) as place:
                     flow = self._flow(
                         store,
                         ledger,
@@ -195,7 +199,7 @@ class Campaign:
                 store.sweep()  # scratch of workers that were killed on the way
                 results = assemble(flow)
                 if write_report:
-                    self._write_report(flow, results)
+                    self._write_report(flow, results, ledger)
         return results
 
     def status(self) -> Status:
@@ -220,20 +224,29 @@ class Campaign:
         Parameters
         ----------
         folder
-            Where it goes; ``report`` in the run folder if None. Nothing else is written.
+            Where it goes; ``report`` in the run folder if None, and then the page of costs is written as well, into
+            ``cost`` beside it.
         formats
             Formats of the figure files beside the page: "png", "svg", "pdf". The page draws its figures itself.
         """
         from superionic.campaign.results import assemble
 
-        flow = self._dry_walk(self._ledger()).flow
-        return self._write_report(flow, assemble(flow), folder, formats)
+        ledger = self._ledger()
+        flow = self._dry_walk(ledger).flow
+        return self._write_report(flow, assemble(flow), ledger, folder, formats)
 
     def serve(self, *, port: int = 0, every_s: float = 3.0, announce: Callable[[str], object] = print) -> None:
         """Show the campaign in a browser of this machine until interrupted; see :mod:`superionic.campaign.live`."""
         from superionic.campaign.live.server import serve
 
         serve(self, port=port, every_s=every_s, announce=announce)
+
+    def cost(self) -> CampaignCost:
+        """Tell what the campaign cost so far: by stage, by potential, by label. Nothing is computed or written."""
+        from superionic.campaign.cost import make_cost
+
+        ledger = self._ledger()
+        return make_cost(self.file, self._dry_walk(ledger).flow, ledger)
 
     def export(self, form: str, folder: Path) -> list[Path]:
         """Write the transport runs as input of another program; see :mod:`superionic.campaign.export`."""
@@ -298,6 +311,11 @@ class Campaign:
     def report_folder(self) -> Path:
         """Where the report is written."""
         return self.run_folder / "report"
+
+    @property
+    def cost_folder(self) -> Path:
+        """Where the page of costs is written: apart from the report, which is the same for equal campaigns."""
+        return self.run_folder / "cost"
 
     def _place(
         self, executor: Executor | None, site: Site | None, slots: Slots, say: Callable[[str], None]
@@ -408,10 +426,13 @@ class Campaign:
         self,
         flow: Flow,
         results: CampaignResults,
+        ledger: Ledger,
         folder: Path | None = None,
         formats: Sequence[str] = ("png", "svg"),
     ) -> Path:
+        from superionic.campaign.cost import make_cost
         from superionic.campaign.results import write_structures, write_students
+        from superionic.report.cost_page import write_cost
         from superionic.report.export import write_report
 
         def structures_and_students(place: Path) -> None:
@@ -419,8 +440,10 @@ class Campaign:
             write_students(flow, place / "student")
 
         target = folder or self.report_folder
-        files = write_report(results, target, grids=results.grids, formats=formats, further=structures_and_students)
-        return files.html
+        written = write_report(results, target, grids=results.grids, formats=formats, further=structures_and_students)
+        if folder is None:
+            write_cost(make_cost(self.file, flow, ledger), self.cost_folder, title=results.title)
+        return written.html
 
     def load_results(self) -> CampaignResults:
         """Read ``results.json`` of the last report; densities, which are no part of it, are not drawn from it.

@@ -1,4 +1,4 @@
-"""The verbs of a campaign and their output: init, check, run, status, report, serve, explain, export, schema."""
+"""The verbs of a campaign and their output: init, check, run, status, report, serve, cost, explain, export, schema."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from superionic.campaign.run import Campaign
     from superionic.campaign.status import Status
     from superionic.results.campaign import Results
+    from superionic.results.cost import CampaignCost
     from superionic.transport.conductivity.of_temperature import TemperatureDependence
 
 _SHOWN_PENDING = 12
@@ -198,6 +199,27 @@ def serve_command(
             webbrowser.open(address)
 
     open_campaign(campaign, run_folder).serve(port=port, every_s=every_s, announce=announce)
+
+
+def cost_command(
+    campaign: CampaignArgument,
+    run_folder: RunFolderOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a campaign cost: time by stage, s per atom and ps by potential, a label against a step, energy.
+
+    The ratio of a label to a step is that of ab initio molecular dynamics with the settings of the labels to the
+    potential; what it assumes is printed with it. [b]superionic report[/b] writes the same as a page, as JSON and as
+    CSV, into the folder cost beside the report.
+    """
+    cost = open_campaign(campaign, run_folder).cost()
+    if as_json:
+        from superionic.report.cost_page import FORMAT
+        from superionic.results.document import to_json
+
+        typer.echo(to_json(cost, kind=FORMAT), nl=False)
+    else:
+        _show_cost(cost)
 
 
 def explain_command(
@@ -371,6 +393,26 @@ def _show_status(campaign: Campaign, status: Status, *, all_tasks: bool, clear: 
         console.print(f"all done; report: {campaign.report_folder / 'report.html'}", highlight=False)
 
 
+def _show_cost(cost: CampaignCost) -> None:
+    """Print the tables of the page of costs."""
+    from superionic.report.cost_page import cost_sections
+    from superionic.report.section import Paragraph
+    from superionic.report.table import Table as ReportTable
+
+    console = Console(soft_wrap=True)
+    for block in (block for section in cost_sections(cost) for block in section.blocks):
+        if isinstance(block, ReportTable):
+            console.print(block.caption, style="bold", markup=False)
+            table = Table(*block.columns)
+            for row in block.rows:
+                table.add_row(*row)
+            console.print(table)
+        elif isinstance(block, Paragraph):
+            console.print(block.words, highlight=False, markup=False)
+    known = f"{cost.energy_Wh:.3g} Wh" if cost.energy_Wh is not None else f"not known: {cost.energy_absent}"
+    console.print(f"energy: {known}", highlight=False, markup=False)
+
+
 def _progress_in_words(status: Status) -> Iterator[str]:
     spent, on_gpus = sum(stage.cpu_s for stage in status.stages), sum(stage.gpu_s for stage in status.stages)
     gpus = f" and {_hours(on_gpus / 3600)} of GPU time" if on_gpus else ""
@@ -453,6 +495,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("status")(status_command)
     app.command("report")(report_command)
     app.command("serve")(serve_command)
+    app.command("cost")(cost_command)
     app.command("explain")(explain_command)
     app.command("export")(export_command)
     app.command("schema")(schema_command)

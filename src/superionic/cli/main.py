@@ -39,6 +39,7 @@ _PRINTING = (
     "doctor",
     "enumerate",
     "explain",
+    "cost",
     "schema",
     "status",
     "engines list",
@@ -51,7 +52,9 @@ _PRINTING = (
 
 
 _MODULES = {
-    **dict.fromkeys(("init", "check", "run", "status", "report", "serve", "explain", "export", "schema"), "campaign"),
+    **dict.fromkeys(
+        ("init", "check", "run", "status", "report", "serve", "cost", "explain", "export", "schema"), "campaign"
+    ),
     "try": "trial",
     "enumerate": "enumerate",
     "analyse": "analyse",

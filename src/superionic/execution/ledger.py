@@ -68,10 +68,13 @@ class Ledger:
     ----------
     notes
         Problems with the ledger itself, for the user. They never stop a run.
+    energy_J
+        Energy that the machine used during the runs; None if none was measured.
     """
 
     def __init__(self, path: Path) -> None:
         self.notes: list[str] = []
+        self.energy_J: float | None = None
         self._path = path
         self._lock = threading.Lock()
         self._file: int | None = None
@@ -121,6 +124,10 @@ class Ledger:
         record = self._records.get(key)
         if record is None or record.label != label or record.state != state:
             self._note({"event": "adopted", "key": key, "stage": stage, "label": label, "state": state})
+
+    def used_energy(self, joules: float) -> None:
+        """Record energy that the machine used since the last record."""
+        self._note({"event": "energy", "joules": round(joules, 3)})
 
     def _note(self, event: dict[str, Any]) -> None:
         event = {"at": round(time.time(), 3), **event}
@@ -193,6 +200,8 @@ class Ledger:
                 finished=record.finished or float(event["at"]),
                 error=None,
             )
+        elif name == "energy":
+            self.energy_J = (self.energy_J or 0.0) + float(event["joules"])
         elif name in _ENDS:
             key = event["key"]
             record = self._records[key]

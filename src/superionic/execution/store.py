@@ -176,6 +176,26 @@ class Store:
             ) from error
         return StoredFailure(value["reason"], value["details"]) if kind == "failure" else value
 
+    def plain(self, key: str) -> dict[str, Any]:
+        """Return the plain values of a result without reading its arrays, for which placeholders stand.
+
+        Raises
+        ------
+        StorageError
+            If no intact result is stored under this key, or it cannot be read.
+        """
+        kind = self.outcome(key)
+        if kind is None:
+            raise StorageError(f"no result is stored under {key}", where=str(self.root), fix="run the campaign again")
+        try:
+            with _archive(self.path(key, kind)) as archive:
+                content: dict[str, Any] = json.loads(archive.read("result.json"))
+        except OSError as error:
+            raise _unreadable(error, self.path(key, kind)) from error
+        except (zipfile.BadZipFile, ValueError, KeyError) as error:  # changed since it was verified
+            raise StorageError(f"a result is damaged: {error}", where=str(self.path(key, kind))) from error
+        return content
+
     def descriptor(self, key: str) -> dict[str, Any] | None:
         """Return the description of the task behind a stored result; None if there is no result."""
         kind = self.outcome(key)

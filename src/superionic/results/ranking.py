@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from superionic.dynamics.relax.optimizers import Optimizer
+from superionic.enumeration.local_order import LocalOrder
 from superionic.execution.runner import Failure
 from superionic.potentials.base import PotentialIdentity
 from superionic.results.identity import Material, Ordering, ReferencePhase
@@ -243,6 +244,72 @@ class Comparison:
     failures: tuple[Failure, ...]
 
 
+@dataclass(frozen=True)
+class OrderOfOrdering:
+    """The local order of one relaxed ordering.
+
+    Attributes
+    ----------
+    ordering
+        The ordering.
+    above_lowest_eV_per_atom
+        Its energy above the lowest ordering of its material.
+    order
+        Coordination in the relaxed structure; short-range order and occupancies on the sites of the crystal.
+    """
+
+    ordering: Ordering
+    above_lowest_eV_per_atom: float
+    order: LocalOrder
+
+
+@dataclass(frozen=True)
+class MeanOrder:
+    """The local order averaged over the relaxed orderings of one supercell.
+
+    Attributes
+    ----------
+    weights
+        ``"boltzmann"``: degeneracy × exp(−E/k_BT), E being the energy of the supercell, over the orderings that were
+        relaxed; ``"draws"``: the number of times that Monte Carlo drew each.
+    temperature_K
+        Temperature of the Boltzmann factor, or of the draws.
+    n_orderings, effective_number
+        Number of orderings averaged, and (Σw)²/Σw².
+    order
+        The weighted mean.
+    """
+
+    weights: Literal["boltzmann", "draws"]
+    temperature_K: float
+    n_orderings: int
+    effective_number: float
+    order: LocalOrder
+
+
+@dataclass(frozen=True)
+class MaterialOrder:
+    """What the orderings of one material look like.
+
+    Attributes
+    ----------
+    material, formula
+        Crystal and composition, and the reduced formula.
+    key
+        Key of the task that described them.
+    lowest
+        The lowest orderings, lowest first.
+    mean
+        The mean over the orderings of the lowest one's supercell; None if the campaign names no temperature.
+    """
+
+    material: Material
+    formula: str
+    key: str
+    lowest: tuple[OrderOfOrdering, ...]
+    mean: MeanOrder | None
+
+
 @dataclass(frozen=True, repr=False)
 class RankResult(Shown):
     """Orderings by their relaxed energies.
@@ -265,6 +332,8 @@ class RankResult(Shown):
         Comparison with each other potential.
     failures
         Calculations that failed.
+    order
+        What the relaxed orderings of each material look like.
     """
 
     potential_name: str
@@ -277,3 +346,4 @@ class RankResult(Shown):
     halving: tuple[HalvingReport, ...]
     comparisons: tuple[Comparison, ...]
     failures: tuple[Failure, ...]
+    order: tuple[MaterialOrder, ...] = ()

@@ -35,6 +35,11 @@ def section(results: Results, files: Sequence[str]) -> Section:
                 "campaign:"
             ),
             Code("superionic explain KEY"),
+            Paragraph(
+                "What the campaign cost, by stage, by potential and by label, is on a page of its own, cost/cost.html "
+                "in the run folder, and shown by:"
+            ),
+            Code("superionic cost CAMPAIGN"),
             Table("Keys of the main results.", ["What", "Key"], [list(pair) for pair in _keys(results)]),
             Table("Settings of all stages.", ["Stage", "Setting", "Value"], settings),
             Paragraph("Files beside this page:"),

@@ -37,7 +37,8 @@ class PairShells:
     Parameters
     ----------
     first, second
-        (n_pairs,) sites, the one of the earlier block (or the lower index) first; never a site with its own image.
+        (n_pairs,) sites, the one of the earlier block (or the lower index) first; a site with its own image only where
+        that was requested.
     shell
         (n_pairs,) index into the shells.
     blocks
@@ -89,7 +90,13 @@ class ShortRangeOrder:
 
 
 def pair_shells(
-    cell_A: FloatArray, fractional: FloatArray, block_of: IntArray, cutoff_A: float, *, tolerance_A: float = 0.05
+    cell_A: FloatArray,
+    fractional: FloatArray,
+    block_of: IntArray,
+    cutoff_A: float,
+    *,
+    tolerance_A: float = 0.05,
+    own_images: bool = False,
 ) -> PairShells:
     """Sort the pairs of free sites by blocks and distance.
 
@@ -105,6 +112,9 @@ def pair_shells(
         Longest distance.
     tolerance_A
         Successive distances that differ by less than this belong to one shell.
+    own_images
+        Whether pairs of a site with its own periodic images count. No exchange of species changes them, but without
+        them the shells of a small cell are incomplete.
 
     Raises
     ------
@@ -115,8 +125,13 @@ def pair_shells(
 
     blocks = np.asarray(block_of, dtype=np.int64)
     cell = np.asarray(cell_A, dtype=np.float64)
-    i, j, d, v = primitive_neighbor_list("ijdD", (True, True, True), cell, np.asarray(fractional) @ cell, cutoff_A)
+    i, j, d, v, images = primitive_neighbor_list(
+        "ijdDS", (True, True, True), cell, np.asarray(fractional) @ cell, cutoff_A
+    )
     keep = (blocks[i] < blocks[j]) | ((blocks[i] == blocks[j]) & (i < j))
+    if own_images:  # the list has an image and its opposite, which are one pair
+        a, b, c = images.T
+        keep |= (i == j) & ((a > 0) | ((a == 0) & ((b > 0) | ((b == 0) & (c > 0)))))
     i, j, d, v = i[keep].astype(np.int64), j[keep].astype(np.int64), d[keep], v[keep]
     if not len(i):
         raise AnalysisError(
