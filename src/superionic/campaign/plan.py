@@ -510,17 +510,36 @@ class _Costs:
             if settings.potential == STUDENT
             else self._per_step(name, atoms)
         )
+        teachers = self._teachers() if settings.potential == STUDENT else [None]
+        runs, length = runs * len(teachers), length * len(teachers)
         seconds = length * 1000 / settings.timestep_fs * step
         frames = length * 1000 / settings.save_every_fs
         work = f"{runs} runs, {length:g} ps in all, {atoms:g} atoms"
+        if len(teachers) > 1:
+            work += f", by the students of {len(teachers)} teachers"
         return PlanLine("transport", work, runs, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
+
+    def _teachers(self) -> Sequence[str | None]:
+        return [None] if self._file.distil is None else self._file.distil.all_teachers
 
     def distil(self) -> PlanLine | None:
         if self._file.distil is None:
             return None
         settings = resolved(self._file.distil, self._file.transport)
-        if settings.method == "on-policy":
-            return self._on_policy(settings)
+        of_each = self._on_policy if settings.method == "on-policy" else self._teacher_runs
+        lines = [of_each(settings, teacher) for teacher in settings.all_teachers]
+        first = lines[0]
+        several = "" if len(lines) == 1 else f", each for {len(lines)} teachers: {', '.join(settings.teachers or ())}"
+        return replace(
+            first,
+            work=first.work + several,
+            tasks=sum(line.tasks for line in lines),
+            cpu_hours=sum(line.cpu_hours for line in lines),
+            megabytes=sum(line.megabytes for line in lines),
+        )
+
+    def _teacher_runs(self, settings: ResolvedDistil, teacher_name: str | None) -> PlanLine:
+        """Estimate students from runs of one teacher."""
         data, loop = settings.data, settings.explore
         atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
         temperatures = len(settings.temperatures_K)
@@ -533,7 +552,7 @@ class _Costs:
         room = data.max_structures - loop.rounds * loop.labels_per_round
         first = min(room, starts * temperatures * data.snapshots + lowest * still)
         most = min(data.max_structures, first + loop.rounds * loop.labels_per_round)
-        name = settings.teacher if settings.teacher in self._file.potentials else self._file.rank.potential
+        name = teacher_name if teacher_name in self._file.potentials else self._file.rank.potential
         teacher = ((length + unseen) * steps_per_ps + most) * self._per_step(name, atoms)
         epochs = settings.epochs + loop.rounds * settings.refit_epochs
         learning = settings.students * epochs * most * atoms * _STUDENT_TRAINING_S_PER_ATOM
@@ -547,13 +566,13 @@ class _Costs:
         tasks = starts * temperatures * 4 + most // 20 + segments
         return PlanLine("distil", work, tasks, (teacher + learning + own) / 3600, 0.01 * most + segments)
 
-    def _on_policy(self, settings: ResolvedDistil) -> PlanLine:
+    def _on_policy(self, settings: ResolvedDistil, teacher_name: str | None) -> PlanLine:
         """Estimate students from labels alone: what the teacher labels, how the students run, how they learn."""
         own, students, nep = settings.on_policy, settings.students, models()["nep"].evaluation_s_per_atom
         atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
         gate_atoms = self._atoms * abs(round(float(np.linalg.det(np.array(own.gate_supercell)))))
         steps_per_ps = 1000.0 / settings.timestep_fs
-        name = settings.teacher if settings.teacher in self._file.potentials else self._file.rank.potential
+        name = teacher_name if teacher_name in self._file.potentials else self._file.rank.potential
         cheap = own.seed_potential if own.seed_potential in self._file.potentials else name
         orderings = min(sum(self._relaxed_each().values()), max(own.orderings, self._groups))
         gated = min(self._groups, own.gate_orderings)

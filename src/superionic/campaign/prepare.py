@@ -107,7 +107,8 @@ def refuse_moving_cells(file: CampaignFile, potentials: Mapping[str, ChosenPoten
             trained = distil is not None or file.train is not None
             if transport.potential == name or (transport.potential is None and not trained and ranks):
                 uses.append("transport.npt_ps: 0")
-        if distil is not None and (distil.teacher or list(file.potentials)[-1]) == name:
+        last = list(file.potentials)[-1]
+        if distil is not None and name in {teacher or last for teacher in distil.all_teachers}:
             uses.append("another distil.teacher")
         if uses:
             raise PotentialError(

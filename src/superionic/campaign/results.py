@@ -99,6 +99,7 @@ def assemble(flow: Flow) -> CampaignResults:
         cells=(),
         analyse=_last([output.result for output in outputs.analyse]),
         settings={stage: _without_folders(file.stage_settings(stage)) for stage in file.stages},
+        teachers=tuple(outputs.further),
     )
     refined = {crystal.name: crystal.cell for crystal in results.crystals}
     results = replace(results, cells=compare_cells(refined, results.rank, results.transport))
@@ -152,10 +153,15 @@ def write_students(flow: Flow, folder: Path) -> list[Path]:
     if distilled is None:
         return []
     folder.mkdir(parents=True, exist_ok=True)
+    weights = {f"{STUDENT}_{number}.nep.txt": task.result.weights for number, task in enumerate(distilled.students, 1)}
+    for teacher, students in flow.further_students.items():
+        for number, student in enumerate(students, 1):
+            if student.weights is not None:
+                weights[f"{STUDENT}_{number}_of_{_file_name(teacher)}.nep.txt"] = student.weights
     written = []
-    for number, task in enumerate(distilled.students, 1):
-        path = folder / f"{STUDENT}_{number}.nep.txt"
-        path.write_text(NepModel.from_arrays(flow.bench.runner.one(task).weights).to_text(), encoding="utf-8")
+    for name, of_student in weights.items():
+        path = folder / name
+        path.write_text(NepModel.from_arrays(flow.bench.runner.value_of(of_student)).to_text(), encoding="utf-8")
         written.append(path)
     return written
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from superionic.results.orderings import EnumerateResult
     from superionic.results.ranking import RankResult
     from superionic.results.stability import SelectResult
+    from superionic.results.teachers import FurtherTeacher
     from superionic.stages.analyse import AnalyseOutput
     from superionic.stages.base import Candidate, ChosenPotential, WithCandidates, WithSnapshots, Workbench
     from superionic.stages.distil import DistilOutput
@@ -47,6 +48,7 @@ class Outputs:
     distil: list[DistilOutput] = field(default_factory=list)
     transport: list[TransportOutput] = field(default_factory=list)
     analyse: list[AnalyseOutput] = field(default_factory=list)
+    further: list[FurtherTeacher] = field(default_factory=list)
 
     @property
     def ranked(self) -> tuple[Candidate, ...]:

@@ -26,6 +26,7 @@ from superionic.report.sections import (
     stability,
     student,
     summary,
+    teachers,
     workflow,
 )
 from superionic.results.campaign import Results
@@ -58,6 +59,7 @@ def report_sections(
         cells.section(results),
         diffusion.section(results),
         conductivity.section(results),
+        teachers.section(results),
         paths.section(results, grids),
         observables.section(results),
         comparison.section(results),

@@ -17,6 +17,7 @@ from superionic.report.sections import (
     simulations,
     stability,
     student,
+    teachers,
     workflow,
 )
 from superionic.results.campaign import Results, Severity, Statement
@@ -26,6 +27,7 @@ _SECTIONS: Final = (
     workflow,
     student,
     conductivity,
+    teachers,
     diffusion,
     simulations,
     cells,

@@ -13,6 +13,7 @@ from superionic.results.orderings import EnumerateResult
 from superionic.results.ranking import RankResult
 from superionic.results.stability import HullResult, SelectResult
 from superionic.results.student import DistilResult
+from superionic.results.teachers import FurtherTeacher
 from superionic.results.transport import AnalyseResult, TransportResult
 from superionic.shown import Shown
 from superionic.structures.crystal.refined_cell import RefinedCell
@@ -122,6 +123,8 @@ class Results(Shown):
         How the active loop ended; None for other strategies.
     settings
         Settings of each stage as plain values.
+    teachers
+        Students of further teachers, and their transport; those of the first are in `distil`, `transport`, `analyse`.
     """
 
     superionic: str
@@ -148,6 +151,7 @@ class Results(Shown):
     cells: tuple[CellComparison, ...]
     analyse: AnalyseResult | None
     settings: Mapping[str, Any]
+    teachers: tuple[FurtherTeacher, ...] = ()
 
     def __eq__(self, other: object) -> bool:
         # Arrays compare element by element, so compare the JSON of both.

@@ -84,3 +84,7 @@ def _failures(results: Results) -> Iterator[tuple[str, Sequence[Failure | Reject
     for stage, result in (("distil", results.distil), ("transport", results.transport), ("analyse", results.analyse)):
         if result is not None:
             yield stage, result.failures
+    for teacher in results.teachers:
+        yield "distil", teacher.distil.failures
+        yield "transport", () if teacher.transport is None else teacher.transport.failures
+        yield "analyse", teacher.failures

@@ -127,8 +127,8 @@ def posterior_samples(dependence: TemperatureDependence, n: int, *, seed: int = 
 
     D* at each temperature is drawn from its intervals, and D_σ with the correlation to D* that their Haven ratio
     implies. The line moves with the D* to which it was fitted, according to its covariance, upper bounds included; the
-    error of a student potential, and what the scatter between teachers adds, are added. Where directions differ in activation energy, σ is drawn independently from
-    their joint posterior.
+    error of a student potential, and what the scatter between teachers adds, are added. Where directions differ in
+    activation energy, σ is drawn independently from their joint posterior.
 
     Parameters
     ----------
