@@ -375,6 +375,10 @@ class _Costs:
             cheap = self._per_step(settings.prescreen, self._atoms)
             seconds += sum(self._kept) * (1 + settings.prescreen_steps) * cheap
         relaxed = sum(min(kept, settings.relax_top) for kept in screened)
+        audited = sum(
+            min(all_ - kept, settings.prescreen_audit) for all_, kept in zip(self._kept, screened, strict=True)
+        )
+        seconds += audited * steps * per_step
         if settings.method == "single-points":
             seconds += (sum(screened) + relaxed * steps) * per_step
             work = f"{sum(screened)} single points, {relaxed + len(self._references)} relaxations"
@@ -384,12 +388,14 @@ class _Costs:
             work = f"{sum(screened) + len(self._references)} relaxations"
             if settings.method == "halving":
                 work = f"{sum(screened)} orderings, at least {relaxed} of them relaxed to the end"
+        if audited:
+            work += f", {audited} more to test the pre-screen by {settings.prescreen}"
         seconds += sum(steps * self._per_step(settings.potential, n) for n in self._references)
         for name in settings.compare_with:
             further = 1 if settings.compare_after == "same structures" else steps
             seconds += relaxed * further * self._per_step(name, self._atoms)
             work += f", compared with {name}"
-        tasks = sum(screened) + relaxed + len(self._references)
+        tasks = sum(screened) + relaxed + audited + len(self._references)
         return PlanLine("rank", work, tasks, seconds / 3600, 0.06 * sum(screened))
 
     def hull(self) -> PlanLine | None:
