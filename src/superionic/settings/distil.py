@@ -247,7 +247,7 @@ class DistilSettings(StageSection):
         default=None,
         description="Instead of `teacher`, several of them: each has students of its own, which go through `transport` "
         "as well. The first gives the values that are stated, so put the one there that you trust most; how far the "
-        "others differ from it is the line *model form* of the error budget (docs/theory/student.md).",
+        "others differ from it is the line *model form* of the error budget (docs/theory/transport.md).",
     )
     supercell: Matrix = Field(
         default=IDENTITY, description="Repetition of the orderings in the teacher's runs and in the student's data."
