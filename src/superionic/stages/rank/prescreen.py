@@ -151,7 +151,9 @@ def _recall(
     )
     if not audited or not ranked:
         return unknown
-    threshold = ranked[n_lowest - 1].energies_eV_per_atom[-1]
+    # What differs by no more than duplicates do is as good as the last of the lowest.
+    tolerance = 1.0e-3 * settings.duplicate_tolerance_meV_per_atom
+    threshold = ranked[n_lowest - 1].energies_eV_per_atom[-1] - tolerance
     seen = {member.candidate.identity for member in sample}
     unseen = [member for member in out if member.candidate.identity not in seen]
     entered = sum(member.energies_eV_per_atom[-1] < threshold for member in audited)
