@@ -29,6 +29,29 @@ GROUP: Final = "superionic.models"
 
 
 @dataclass(frozen=True)
+class MeasuredModel:
+    """A published model whose errors are known, so that it can be chosen where nobody names one.
+
+    Attributes
+    ----------
+    model
+        Value of ``model`` in a campaign file.
+    force_error_meV_per_A
+        Mean absolute error of its forces on the 80 labels of Li3YCl6 by PBE of ``examples/li3ycl6-ladder``.
+    evaluation_s_per_atom
+        CPU seconds of an evaluation with forces, per atom, on one thread; that of the family if None.
+    file
+        File with its weights that its package keeps once they are downloaded, ``~`` for the home folder; empty for
+        weights that come with the package.
+    """
+
+    model: str
+    force_error_meV_per_A: float
+    evaluation_s_per_atom: float | None = None
+    file: str = ""
+
+
+@dataclass(frozen=True)
 class Model:
     """Everything that the rest of superionic needs to know about a family of interatomic potentials.
 
@@ -68,6 +91,8 @@ class Model:
         Published files that it can evaluate by name: each is one of its ``model`` values once it is installed.
     caution
         A warning to read before using it, in a sentence; shown by ``check`` and ``engines list``.
+    measured
+        Its models of known error that need no file of the user's.
     """
 
     name: str
@@ -87,6 +112,12 @@ class Model:
     in_lammps: bool = False
     data: tuple[DataSpec, ...] = ()
     caution: str | None = None
+    measured: tuple[MeasuredModel, ...] = ()
+
+    def evaluation_of(self, model: str | None) -> float:
+        """Return the CPU seconds of an evaluation of a ``model``, per atom."""
+        own = next((each.evaluation_s_per_atom for each in self.measured if each.model == model), None)
+        return self.evaluation_s_per_atom if own is None else own
 
     def data_named(self, model: str | None) -> DataSpec | None:
         """Return the file for which a ``model`` stands; None if it stands for none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from superionic import Campaign
 from superionic.campaign.file.presets import complete
 from superionic.campaign.file.schema import CampaignFile, draft_of
-from superionic.report.sections import student
+from superionic.report.sections import student, teachers
 from superionic.report.table import Table
 from superionic.settings.distil import DistilSettings, resolved
 from superionic.settings.rules import broken_rules
@@ -250,14 +251,18 @@ def test_without_the_demand_the_numbers_come_with_a_warning(refused):
 ALONE = """\
 distil:
   method: on-policy
+  teachers: [pair, harder]
+  require_parity: false
+  temperatures_K: [900, 1200]
+  explore: {temperature_K: 1300}
   segment_ps: 0.4
-  epochs: 8
-  refit_epochs: 4
-  epochs_per_segment: 12
+  epochs: 30
+  learning_rate: 0.008
+  epochs_per_segment: 40
   options: {n_radial: 4, n_angular: 3, l_max: 2, n_neurons: 10, batch_size: 4, cutoff_angular_A: 4}
   on_policy:
-    {max_labels: 52, seed_labels: 28, contacts: 4, seed_runs: 1, seed_ps: 0.1, seed_frames: 2, rounds: 2, runs: 1,
-     run_ps: [0.2], final_epochs: 12, gate_frames: 3, gate_npt_ps: 0.2, gate_ps: 0.2}
+    {max_labels: 46, seed_labels: 28, contacts: 4, seed_runs: 1, seed_ps: 0.1, seed_frames: 2, rounds: 1, runs: 1,
+     run_ps: [0.2], final_epochs: 40, gate_frames: 3, gate_npt_ps: 0.2, gate_ps: 0.2}
 """
 
 
@@ -266,7 +271,13 @@ def alone(root, tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
     shutil.copy(root / "examples" / "li3ycl6" / "licl.cif", folder)
     before, after = TEXT.split("distil:\n")
-    (folder / "campaign.yaml").write_text(before + ALONE + "transport:\n" + after.split("transport:\n")[1])
+    before = before.replace("rank: {", "rank: {potential: pair, ").replace(
+        "  pair: {engine: pair}\n", "  pair: {engine: pair}\n  harder: {engine: pair, options: {charge_scale: 1.1}}\n"
+    )
+    # So hot that lithium moves within a picosecond, and nothing but numbers is asked of it.
+    after = "transport:\n" + after.split("transport:\n")[1]
+    after = after.replace("[900, 1200]", "[1800, 2400]").replace("production_ps: 0.2", "production_ps: 1")
+    (folder / "campaign.yaml").write_text(before + ALONE + after.replace("null}", "null, sites: none}"))
     campaign = Campaign.load(folder / "campaign.yaml")
     campaign.run()
     return campaign
@@ -276,21 +287,21 @@ def alone(root, tmp_path_factory):
 def test_the_report_shows_labels_and_errors_by_round_and_the_gate_by_run(alone):
     results = alone.load_results()
     found = results.distil
-    assert results.status == "refused: student failed parity"
+    assert results.status == "student failed parity"
     section = student.section(results)
     tables = [block for block in section.blocks if isinstance(block, Table)]
     n_gate = len(found.on_policy.runs)
-    assert n_gate == 4
-    assert [len(table.rows) for table in tables] == [len(found.verdict.criteria), 4, n_gate, n_gate, 2]
+    assert 1 <= n_gate <= 4  # students of so little training do not all hold out
+    assert [len(table.rows) for table in tables] == [len(found.verdict.criteria), 4, n_gate, n_gate, 1]
     assert [row[6] for row in tables[-1].rows] == [str(one.labels) for one in found.rounds]
     files = {table.name: table for table in section.csv}
     assert all(len(row) == len(table.columns) for table in section.csv for row in table.rows)
     frames = files["student_own_frames.csv"]
     runs = [dict(zip(frames.columns, row, strict=True)) for row in frames.rows]
-    assert [(run["temperature_K"], run["potential"], run["element"]) for run in runs[:3]] == [
-        (900.0, "student 1", "Li"),
-        (900.0, "student 1", "Cl"),
-        (900.0, "student 2", "Li"),
+    assert [(run["temperature_K"], run["potential"], run["element"]) for run in runs] == [
+        (run.temperature_K, f"student {run.member}", element)
+        for run in found.on_policy.runs
+        for element in ("Li", "Cl")
     ]
     assert runs[0]["pressure_difference_GPa"] == found.on_policy.runs[0].frames.pressure_difference_GPa
     rounds = files["student_rounds.csv"]
@@ -299,7 +310,51 @@ def test_the_report_shows_labels_and_errors_by_round_and_the_gate_by_run(alone):
     page = (alone.report_folder / "report.html").read_text(encoding="utf-8")
     assert "before they learned them" in page
     assert "frames of the students" in page
-    assert "labels by the teacher" in next(line.work for line in alone.check().lines if line.stage == "distil")
+    lines = {line.stage: line for line in alone.check().lines}
+    assert "labels by the teacher" in lines["distil"].work
+    assert "each for 2 teachers: pair, harder" in lines["distil"].work
+    assert lines["transport"].work.startswith("8 runs")
+
+
+@pytest.mark.slow
+def test_students_of_each_teacher_run_and_their_scatter_is_a_line_of_the_budget(alone):
+    results = alone.load_results()
+    (further,) = results.teachers
+    assert (results.distil.teacher.name, further.name, further.not_used) == ("pair", "harder", "")
+    assert {run.run.potential for run in further.transport.runs} == {"student of harder"}
+    for moved in (results.transport, further.transport):  # a run may fail: it is counted
+        assert len(moved.runs) + len(moved.failures) == 4
+        assert {run.run.member for run in moved.runs} <= {1, 2}
+    own, other = results.analyse.arrhenius[0].dependence, further.arrhenius[0].dependence
+    energies = [own.Ea_eV, other.Ea_eV]
+    assert own.model_form.Ea_scatter_eV == pytest.approx(abs(energies[0] - energies[1]) / 2**0.5)
+    assert [term.source for term in own.budget] == ["statistics", "model form"]
+    assert own.Ea_error_eV == pytest.approx(math.hypot(*(term.Ea_eV for term in own.budget)))
+    assert other.model_form is None
+    section = teachers.section(results)
+    gates, table = (block for block in section.blocks if isinstance(block, Table))
+    assert [row[0] for row in gates.rows] == [row[1] for row in table.rows] == ["pair", "harder"]
+    (file,) = section.csv
+    rows = [dict(zip(file.columns, row, strict=True)) for row in file.rows]
+    assert [row["Ea_eV"] for row in rows] == energies
+    coldest = [run.volume_A3_per_atom for run in further.transport.runs if run.run.temperature_K == 1800.0]
+    assert f"1800 K: {sum(coldest) / len(coldest):.6g}" in rows[1]["volumes_A3_per_atom"]
+    page = (alone.report_folder / "report.html").read_text(encoding="utf-8")
+    assert "Students of several teachers" in page
+    assert "model form: students of different teachers" in page
+    assert len(list((alone.report_folder / "student").iterdir())) == 4
+    assert alone.status().is_done
+
+
+def test_mistakes_in_several_teachers_are_named_with_the_fix():
+    assert "did you mean 'pair'" in problems({"teachers": ["pair", "pari"]})["distil.teachers[1]"]
+    assert "needs a `train` section" in problems({"teachers": ["pair", "fine-tuned"]})["distil.teachers[1]"]
+    assert "both given" in problems({"teacher": "pair", "teachers": ["pair"]})["distil.teachers"]
+    two = {**MINIMAL["potentials"], "softer": {"engine": "pair"}}
+    raw = {"potentials": two, "rank": {"potential": "pair"}}
+    assert problems({"teachers": ["pair", "softer"]}, **raw) == {}
+    driven = problems({"teachers": ["pair", "softer"]}, transport={"potential": "pair"}, **raw)
+    assert "students of further teachers do nothing" in driven["distil.teachers"]
 
 
 @pytest.mark.slow

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from superionic.campaign.best_installed import first_potential
 from superionic.campaign.file.load import parse_campaign
 from superionic.campaign.initialise import draft_campaign
-from superionic.errors import CompositionError, StructureError
+from superionic.errors import CompositionError, PotentialError, StructureError
 from superionic.structures.crystal.oxidation import find_oxidation_states
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +54,30 @@ def test_the_demo_crystal():
     assert "a guess" in text
     assert "neutral" in text
     assert "examples/li3ycl6/" in text
+
+
+def test_the_potential_is_the_most_accurate_that_is_installed_and_the_file_says_why(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    everything = first_potential(is_installed=lambda _: True)
+    # Nequix is the better one, but its weights are not here.
+    assert (everything.engine, everything.model) == ("sevennet", "7net-l3i5")
+    assert "41 meV/Å" in everything.reason
+    assert "engines install nequix" in everything.reason
+    weights = tmp_path / ".cache" / "nequix" / "models" / "nequix-omat-1.nqx"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    assert first_potential(is_installed=lambda _: True).name == "nequix:nequix-omat-1"
+    assert "better" not in first_potential(is_installed=lambda _: True).reason
+    assert first_potential(is_installed=lambda name: name == "chgnet").name == "chgnet:0.3.0"
+    nothing = first_potential(is_installed=lambda _: False)
+    assert nothing.name == "chgnet"
+    assert "superionic engines install chgnet" in nothing.reason
+    with pytest.raises(PotentialError, match="no engine 'sevenet'") as caught:
+        first_potential("sevenet")
+    assert caught.value.fix == "did you mean 'sevennet'?"
+    text = draft_campaign(CIF, folder=ROOT, potential="sevennet:7net-l3i5")
+    assert "universal: {engine: sevennet, model: 7net-l3i5}    # as you said" in text
+    assert parse_campaign(text, ROOT / "campaign.yaml").potentials["universal"].model == "7net-l3i5"
 
 
 def test_the_commented_lines_load_too():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -197,13 +199,15 @@ def test_the_prescreen_keeps_the_lowest_and_may_relax(workbench):
     bench = workbench()
     made = candidates(bench, structures)
     by_charges = rank.run(
-        settings(prescreen="ewald", prescreen_keep=3), bench, made, [], bench.potentials["pair"]
+        settings(prescreen="ewald", prescreen_keep=3, prescreen_audit=0), bench, made, [], bench.potentials["pair"]
     ).result
     done = [e.identity.id for e in by_charges.entries if e.relaxed_eV_per_atom is not None or e.duplicate_of]
     assert sorted(done) == ["salt #5", "salt #6", "salt #7"]
-    assert by_charges.prescreen == Prescreen(by="ewald", kept=3, of=8)
+    assert replace(by_charges.prescreen, audits=()) == Prescreen(by="ewald", kept=3, of=8)
+    (untested,) = by_charges.prescreen.audits
+    assert (untested.screened_out, untested.audited, untested.recall) == (5, 0, None)
     relaxed = rank.run(
-        settings(prescreen="scaled", prescreen_keep=4, prescreen_steps=200, warm_start=0),
+        settings(prescreen="scaled", prescreen_keep=4, prescreen_steps=200, prescreen_audit=0, warm_start=0),
         bench,
         made,
         [],
@@ -217,6 +221,32 @@ def test_the_prescreen_keeps_the_lowest_and_may_relax(workbench):
     assert sum(kept.values()) < 0.8 * sum(evaluations[identity] for identity in kept)
     lowest = sorted(relaxed.entries, key=lambda e: e.prescreen_eV_per_atom)[:4]
     assert {e.identity for e in lowest} == set(kept)
+
+
+def test_the_recall_of_a_prescreen_is_that_of_relaxing_all(workbench):
+    bench, made = workbench(), candidates(workbench(), orderings(8))
+    cold = rank.run(settings(warm_start=0), bench, made, [], bench.potentials["pair"]).result
+    heights = {e.identity.id: e.relaxed_eV_per_atom for e in cold.entries}
+    kept = {"salt #5", "salt #6", "salt #7"}  # of lowest Ewald energy, as `candidates` gives it
+    lowest = sorted(heights, key=heights.get)
+    of_two = {"prescreen": "ewald", "prescreen_keep": 3, "relax_top": 2, "warm_start": 0}
+    all_tested = rank.run(settings(**of_two), bench, made, [], bench.potentials["pair"]).result
+    (audit,) = all_tested.prescreen.audits
+    last_kept = sorted(heights[name] for name in kept)[1]
+    # What is no lower than duplicates may differ by is not missed.
+    missed = sum(heights[name] < last_kept - 1e-4 for name in set(heights) - kept)
+    assert (audit.kept, audit.screened_out, audit.audited, audit.n_lowest) == (3, 5, 5, 2)
+    assert audit.entered == missed
+    # With all of them tested nothing is left to estimate, and what was tested is ranked as well.
+    assert audit.recall == max(0.0, 1.0 - missed / 2)
+    assert audit.recall_interval95 == (audit.recall, audit.recall)
+    assert audit.recall_at_least_by_audit == audit.recall
+    assert min(all_tested.entries, key=lambda e: e.relaxed_eV_per_atom).identity.id == lowest[0]
+    # The ranking potential itself, relaxed to the end, orders as it does: it misses nothing, and two tests show it.
+    alike = {**of_two, "prescreen": "pair", "prescreen_steps": 500, "prescreen_audit": 2}
+    (audit,) = rank.run(settings(**alike), bench, made, [], bench.potentials["pair"]).result.prescreen.audits
+    assert (audit.audited, audit.entered) == (2, 0)
+    assert audit.recall == pytest.approx(1.0, abs=0.05)
 
 
 def test_orderings_that_repeat_one_another_are_ranked_once(workbench):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from superionic.thermodynamics.culling import cut, drawn, expected_missed, noise_eV_per_atom
+from superionic.thermodynamics.culling import cut, drawn, expected_missed, missed_by_prescreen, noise_eV_per_atom
 from superionic.thermodynamics.rank_statistics import (
     correlations,
     element_shift,
@@ -109,3 +109,31 @@ def test_draws_are_without_repetition_and_enough():
     assert len(drawn(100, 0.02, 6, 1)) == 6
     assert drawn(1000, 0.02, 6, 1) == drawn(1000, 0.02, 6, 1) != drawn(1000, 0.02, 6, 2)
     assert drawn(0, 0.5, 5, 1) == []
+
+
+def test_what_a_prescreen_misses_is_estimated_from_a_random_sample_on_any_scale():
+    rng = np.random.default_rng(5)
+    differences, inside = [], 0
+    for _ in range(30):
+        cheap = rng.normal(0.0, 1.0, 150)
+        # The cheap energies are on a scale of their own (point charges), and scatter about the true order.
+        true = 0.02 * cheap + rng.normal(0.0, 0.015, 150)
+        order = np.argsort(cheap)
+        ranked, out = order[:40], rng.permutation(order[40:])
+        threshold = np.sort(true[ranked])[19]
+        audited, unseen = out[:15], out[15:]
+        expected, low, high = missed_by_prescreen(
+            cheap[ranked], true[ranked], cheap[audited], true[audited], cheap[unseen], threshold, 1
+        )
+        missed = int(np.sum(true[unseen] < threshold))
+        differences.append((expected, missed))
+        inside += low <= missed <= high
+        assert low <= expected <= high
+    expected, missed = np.mean(differences, axis=0)
+    assert missed > 2.0
+    # The tail of Student's t is the heavier one, so that the recall is not overstated.
+    assert 0.9 * missed < expected < 1.7 * missed
+    assert inside >= 27
+    nothing = np.zeros(0)
+    assert missed_by_prescreen(cheap, true, cheap, true, nothing, 0.0, 1) == (0.0, 0.0, 0.0)
+    assert missed_by_prescreen(cheap, true, nothing, nothing, cheap[:3], 0.0, 1) == (3.0, 0.0, 3.0)

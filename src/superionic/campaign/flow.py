@@ -6,7 +6,7 @@ as results are there. The walk itself computes nothing and stores nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ from superionic.campaign.learning import learn
 from superionic.campaign.results import gather
 from superionic.campaign.spaces import crystal_text, end_members, fitting_spaces, replacements
 from superionic.campaign.walk import StopHere, Walk
+from superionic.errors import StageError
+from superionic.results.teachers import FurtherTeacher
 from superionic.settings.base import STUDENT
 from superionic.settings.distil import resolved
 from superionic.settings.stages import stage_named
@@ -31,8 +33,15 @@ from superionic.stages import (
 from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, Earlier
 
 if TYPE_CHECKING:
+    from superionic.settings.analyse import AnalyseSettings
     from superionic.settings.rank import RankSettings
+    from superionic.settings.transport import TransportSettings
+    from superionic.stages.analyse import FurtherAnalysis
+    from superionic.stages.base import TransportRun, Workbench
+    from superionic.stages.distil import DistilOutput
     from superionic.stages.enumerate.spaces import Space
+
+_REFUSED = "they failed parity with their teacher"
 
 
 @dataclass
@@ -112,12 +121,16 @@ class Flow(Walk):
             raise StopHere
         self.at("transport")
         moved = transport.run(file.transport, self.bench, candidates, drivers)
-        self.done("transport", self.outputs.transport, moved)
+        self.done("transport", self.outputs.transport, moved, last=False)
+        further_runs = self._further_transport(file.transport, candidates)
+        self.end("transport")
         if file.analyse is not None:
             self.at("analyse")
-            transfer = self.outputs.distil[-1].result.transfer if drivers[0].name == STUDENT else None
+            further = self._further_analysis(file.analyse, further_runs)
+            own = self.outputs.distil[-1].result if drivers[0].name == STUDENT else None
+            transfer, teacher = (None, "") if own is None else (own.transfer, own.teacher.name)
             texts = {entry.name: crystal_text(entry) for entry in file.crystals}
-            analysed = analyse.run(file.analyse, self.bench, moved.runs, transfer, texts)
+            analysed = analyse.run(file.analyse, self.bench, moved.runs, transfer, texts, teacher, further)
             self.done("analyse", self.outputs.analyse, analysed)
 
     def _rank(
@@ -184,19 +197,74 @@ class Flow(Walk):
         return selected.candidates
 
     def _distil(self, candidates: Sequence[Candidate], last: ChosenPotential) -> tuple[ChosenPotential, ...]:
-        """Distil students out of the last potential; none where they failed and have to pass, or are not asked for."""
+        """Distil students of the first teacher, and of further ones; return those of the first.
+
+        There are none where they failed and have to pass, or the campaign has no such stage. Further teachers are left
+        out then, since the values that are stated are those of the first.
+        """
         if self.file.distil is None:
             return ()
         self.at("distil")
-        name = self.file.distil.teacher
-        teacher = last if name in (None, FINE_TUNED) else self.potential(name)
         settings = resolved(self.file.distil, self.file.transport)
         crystal_cells = {ordering.id: ordering.structure for ordering in self.outputs.enumerate[-1].candidates}
-        distilled = distil.run(settings, self.bench, candidates, teacher, crystal_cells)
-        self.done("distil", self.outputs.distil, distilled)
-        if settings.require_parity and not distilled.result.verdict.passed:
-            return ()
-        return distil.committee_of(distilled, teacher)
+
+        def of(name: str | None, bench: Workbench) -> tuple[DistilOutput, tuple[ChosenPotential, ...], bool]:
+            teacher = last if name in (None, FINE_TUNED) else self.potential(name)
+            distilled = distil.run(settings, bench, candidates, teacher, crystal_cells)
+            refused = settings.require_parity and not distilled.result.verdict.passed
+            return distilled, distil.committee_of(distilled, teacher), refused
+
+        first, *others = settings.all_teachers
+        distilled, students, refused = of(first, self.bench)
+        self.done("distil", self.outputs.distil, distilled, last=False)
+        for name in [] if refused else others:
+            further, its_students, its_refused = of(name, self.bench.noted(f"teacher {name}"))
+            self.outputs.teachers.append(FurtherTeacher(further.result, _REFUSED if its_refused else ""))
+            self.outputs.further_students[further.result.teacher.name] = its_students
+        self.end("distil")
+        return () if refused else students
+
+    def _further_transport(
+        self, settings: TransportSettings, candidates: Sequence[Candidate]
+    ) -> dict[str, tuple[TransportRun, ...]]:
+        """Let the students of further teachers run what those of the first did; return their runs by teacher.
+
+        Students none of whose runs succeed take no part, which is a finding, and no reason to stop.
+        """
+        runs = {}
+
+        def moved_by(further: FurtherTeacher) -> FurtherTeacher:
+            if further.not_used:
+                return further
+            students = self.outputs.further_students[further.name]
+            try:
+                moved = transport.run(settings, self.bench, candidates, students, teacher=further.name)
+            except StageError as error:
+                return replace(further, not_used=error.message)
+            runs[further.name] = moved.runs
+            return replace(further, transport=moved.result)
+
+        self.outputs.teachers = [moved_by(further) for further in self.outputs.teachers]
+        return runs
+
+    def _further_analysis(
+        self, settings: AnalyseSettings, runs: Mapping[str, tuple[TransportRun, ...]]
+    ) -> dict[str, FurtherAnalysis]:
+        """Analyse the runs by the students of further teachers, by teacher."""
+        analyses = {
+            further.name: analyse.analyse_further(
+                settings, self.bench, runs[further.name], further.distil.transfer, further.name
+            )
+            for further in self.outputs.teachers
+            if further.name in runs
+        }
+        self.outputs.teachers = [
+            replace(further, arrhenius=analyses[further.name].materials, failures=analyses[further.name].failures)
+            if further.name in analyses
+            else further
+            for further in self.outputs.teachers
+        ]
+        return analyses
 
     def _drivers(
         self, name: str | None, last: ChosenPotential, students: tuple[ChosenPotential, ...]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from superionic.campaign.best_installed import first_potential
 from superionic.campaign.budget import USUAL, Sizes, draft_within
 from superionic.campaign.file.yaml_text import plain_scalar
 from superionic.chemistry import ELEMENTS, VACANCY
@@ -112,6 +113,7 @@ def draft_campaign(
     max_deviation: float = MAX_DEVIATION,
     dispersion: str | None = None,
     budget_h: float | None = None,
+    potential: str | None = None,
 ) -> str:
     """Write the text of a commented campaign file for one crystal.
 
@@ -137,6 +139,9 @@ def draft_campaign(
     budget_h
         Wall time in hours that the campaign may take on this machine, by its plan: sizes are the most generous that
         fit (:mod:`superionic.campaign.budget`), and comments say what was given up. The usual sizes if None.
+    potential
+        ``ENGINE`` or ``ENGINE:MODEL`` that ranks and teaches; the most accurate one that is installed if None, and the
+        file says why (:mod:`superionic.campaign.best_installed`).
 
     Returns
     -------
@@ -151,7 +156,10 @@ def draft_campaign(
         If no charges are known for one of its elements, they do not have both signs, or no supercell fits.
     CampaignFileError
         If not even the least campaign fits into the time.
+    PotentialError
+        If there is no such engine.
     """
+    chosen = first_potential(potential)
     path = Path(crystal_path)
     guess = guess_settings(
         path, mobile_ion=mobile_ion, oxidation_states=oxidation_states, block=block, max_deviation=max_deviation
@@ -172,6 +180,8 @@ def draft_campaign(
         "supercell": guess.supercell,
         "supercell_remark": guess.supercell_note,
         "max_deviation": f"{max_deviation:g}",
+        "potential": chosen.engine if chosen.model is None else f"{chosen.engine}, model: {chosen.model}",
+        "potential_remark": chosen.reason,
         "dispersion": "" if dispersion is None else f", dispersion: {dispersion}",
     }
 
@@ -304,7 +314,7 @@ crystals:
 #   - {{name: licl, file: licl.cif}}
 
 potentials:
-  universal: {{engine: chgnet{dispersion}}}    # or sevennet
+  universal: {{engine: {potential}{dispersion}}}    # {potential_remark}
 
 enumerate:
   method: auto                   # list all distinct orderings; search the lowest where there are too many

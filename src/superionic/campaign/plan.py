@@ -349,7 +349,7 @@ class _Costs:
         entry = self._file.potentials[name] if name else next(iter(self._file.potentials.values()))
         term = chosen_dispersion(entry.dispersion)
         dispersion = 0.0 if term is None else DISPERSION_S_PER_ATOM * (term["cutoff_A"] / 32.0) ** 3
-        return (models()[entry.engine].evaluation_s_per_atom + dispersion) * atoms
+        return (models()[entry.engine].evaluation_of(entry.model) + dispersion) * atoms
 
     def enumerate(self) -> PlanLine:
         settings = self._file.enumerate
@@ -395,6 +395,10 @@ class _Costs:
             cheap = self._per_step(settings.prescreen, self._atoms)
             seconds += sum(self._kept) * (1 + settings.prescreen_steps) * cheap
         relaxed = sum(self._relaxed_each().values())
+        audited = sum(
+            min(all_ - kept, settings.prescreen_audit) for all_, kept in zip(self._kept, screened, strict=True)
+        )
+        seconds += audited * steps * per_step
         if settings.method == "single-points":
             seconds += (sum(screened) + relaxed * steps) * per_step
             work = f"{sum(screened)} single points, {relaxed + len(self._references)} relaxations"
@@ -404,12 +408,14 @@ class _Costs:
             work = f"{sum(screened) + len(self._references)} relaxations"
             if settings.method == "halving":
                 work = f"{sum(screened)} orderings, at least {relaxed} of them relaxed to the end"
+        if audited:
+            work += f", {audited} more to test the pre-screen by {settings.prescreen}"
         seconds += sum(steps * self._per_step(settings.potential, n) for n in self._references)
         for name in settings.compare_with:
             further = 1 if settings.compare_after == "same structures" else steps
             seconds += relaxed * further * self._per_step(name, self._atoms)
             work += f", compared with {name}"
-        tasks = sum(screened) + relaxed + len(self._references)
+        tasks = sum(screened) + relaxed + audited + len(self._references)
         return PlanLine("rank", work, tasks, seconds / 3600, 0.06 * sum(screened))
 
     def hull(self) -> PlanLine | None:
@@ -574,17 +580,36 @@ class _Costs:
             length += settings.heating_ps + settings.nvt_before_npt_ps + settings.npt_ps
             length += lengths.nvt_equilibration_ps + lengths.production_ps
         length *= runs / len(settings.temperatures_K)
+        teachers = self._teachers() if settings.potential == STUDENT else [None]
+        runs, length = runs * len(teachers), length * len(teachers)
         seconds = length * 1000 / settings.timestep_fs * self._per_step_of(settings.potential, atoms)
         frames = length * 1000 / settings.save_every_fs
         work = f"{runs} runs, {length:g} ps in all, {atoms:g} atoms"
+        if len(teachers) > 1:
+            work += f", by the students of {len(teachers)} teachers"
         return PlanLine("transport", work, runs, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
+
+    def _teachers(self) -> Sequence[str | None]:
+        return [None] if self._file.distil is None else self._file.distil.all_teachers
 
     def distil(self) -> PlanLine | None:
         if self._file.distil is None:
             return None
         settings = resolved(self._file.distil, self._file.transport)
-        if settings.method == "on-policy":
-            return self._on_policy(settings)
+        of_each = self._on_policy if settings.method == "on-policy" else self._teacher_runs
+        lines = [of_each(settings, teacher) for teacher in settings.all_teachers]
+        first = lines[0]
+        several = "" if len(lines) == 1 else f", each for {len(lines)} teachers: {', '.join(settings.teachers or ())}"
+        return replace(
+            first,
+            work=first.work + several,
+            tasks=sum(line.tasks for line in lines),
+            cpu_hours=sum(line.cpu_hours for line in lines),
+            megabytes=sum(line.megabytes for line in lines),
+        )
+
+    def _teacher_runs(self, settings: ResolvedDistil, teacher_name: str | None) -> PlanLine:
+        """Estimate students from runs of one teacher."""
         data, loop = settings.data, settings.explore
         atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
         temperatures = len(settings.temperatures_K)
@@ -597,7 +622,7 @@ class _Costs:
         room = data.max_structures - loop.rounds * loop.labels_per_round
         first = min(room, starts * temperatures * data.snapshots + lowest * still)
         most = min(data.max_structures, first + loop.rounds * loop.labels_per_round)
-        name = settings.teacher if settings.teacher in self._file.potentials else self._file.rank.potential
+        name = teacher_name if teacher_name in self._file.potentials else self._file.rank.potential
         teacher = ((length + unseen) * steps_per_ps + most) * self._per_step(name, atoms)
         epochs = settings.epochs + loop.rounds * settings.refit_epochs
         learning = settings.students * epochs * most * atoms * _STUDENT_TRAINING_S_PER_ATOM
@@ -611,13 +636,13 @@ class _Costs:
         tasks = starts * temperatures * 4 + most // 20 + segments
         return PlanLine("distil", work, tasks, (teacher + learning + own) / 3600, 0.01 * most + segments)
 
-    def _on_policy(self, settings: ResolvedDistil) -> PlanLine:
+    def _on_policy(self, settings: ResolvedDistil, teacher_name: str | None) -> PlanLine:
         """Estimate students from labels alone: what the teacher labels, how the students run, how they learn."""
         own, students, nep = settings.on_policy, settings.students, models()["nep"].evaluation_s_per_atom
         atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
         gate_atoms = self._atoms * abs(round(float(np.linalg.det(np.array(own.gate_supercell)))))
         steps_per_ps = 1000.0 / settings.timestep_fs
-        name = settings.teacher if settings.teacher in self._file.potentials else self._file.rank.potential
+        name = teacher_name if teacher_name in self._file.potentials else self._file.rank.potential
         cheap = own.seed_potential if own.seed_potential in self._file.potentials else name
         orderings = min(sum(self._relaxed_each().values()), max(own.orderings, self._groups))
         gated = min(self._groups, own.gate_orderings)

@@ -109,7 +109,8 @@ def refuse_moving_cells(file: CampaignFile, potentials: Mapping[str, ChosenPoten
                 uses.append("transport.npt_ps: 0")
         if file.volumes is not None and (file.volumes.potential or first) == name:
             uses.append("volumes: null")
-        if distil is not None and (distil.teacher or list(file.potentials)[-1]) == name:
+        last = list(file.potentials)[-1]
+        if distil is not None and name in {teacher or last for teacher in distil.all_teachers}:
             uses.append("another distil.teacher")
         if uses:
             raise PotentialError(

@@ -108,6 +108,7 @@ def gather(flow: Walk) -> Results:
         analyse=_last([output.result for output in outputs.analyse]),
         settings={stage: _without_folders(file.stage_settings(stage)) for stage in file.stages},
         further=tuple(outputs.further),
+        teachers=tuple(outputs.teachers),
     )
     refined = {crystal.name: crystal.cell for crystal in results.crystals}
     return replace(results, cells=compare_cells(refined, results.rank, results.transport))
@@ -160,10 +161,15 @@ def write_students(flow: Walk, folder: Path) -> list[Path]:
     if distilled is None:
         return []
     folder.mkdir(parents=True, exist_ok=True)
+    weights = {f"{STUDENT}_{number}.nep.txt": task.result.weights for number, task in enumerate(distilled.students, 1)}
+    for teacher, students in flow.outputs.further_students.items():
+        for number, student in enumerate(students, 1):
+            if student.weights is not None:
+                weights[f"{STUDENT}_{number}_of_{_file_name(teacher)}.nep.txt"] = student.weights
     written = []
-    for number, task in enumerate(distilled.students, 1):
-        path = folder / f"{STUDENT}_{number}.nep.txt"
-        path.write_text(NepModel.from_arrays(flow.bench.runner.one(task).weights).to_text(), encoding="utf-8")
+    for name, of_student in weights.items():
+        path = folder / name
+        path.write_text(NepModel.from_arrays(flow.bench.runner.value_of(of_student)).to_text(), encoding="utf-8")
         written.append(path)
     return written
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from superionic.results.orderings import EnumerateResult
     from superionic.results.ranking import RankResult
     from superionic.results.stability import SelectResult
+    from superionic.results.teachers import FurtherTeacher
     from superionic.results.volumes import VolumesResult
     from superionic.stages.analyse import AnalyseOutput
     from superionic.stages.base import Candidate, ChosenPotential, WithCandidates, WithSnapshots, Workbench
@@ -37,7 +38,8 @@ class StopHere(Exception):  # noqa: N818 - it is an order, not an error
 class Outputs:
     """What the stages gave so far, one entry for each round that a stage ran in; empty before its first.
 
-    ``further`` has the results of all stages of one folder.
+    ``further`` has the results of all stages of one folder; ``teachers`` those of teachers after the first, and
+    ``further_students`` their students by the teachers' names.
     """
 
     enumerate: list[WithCandidates[EnumerateResult]] = field(default_factory=list)
@@ -55,6 +57,8 @@ class Outputs:
     transport: list[TransportOutput] = field(default_factory=list)
     analyse: list[AnalyseOutput] = field(default_factory=list)
     further: list[StageResult] = field(default_factory=list)
+    teachers: list[FurtherTeacher] = field(default_factory=list)
+    further_students: dict[str, tuple[ChosenPotential, ...]] = field(default_factory=dict)
 
     @property
     def ranked(self) -> tuple[Candidate, ...]:

@@ -67,12 +67,20 @@ def init_command(
             show_default="the usual sizes",
         ),
     ] = None,
+    potential: Annotated[
+        str | None,
+        typer.Option(
+            help="Potential that ranks and teaches: ENGINE or ENGINE:MODEL, e.g. sevennet:7net-l3i5.",
+            show_default="the most accurate one that is installed",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing campaign file.")] = False,
 ) -> None:
     """Write a commented campaign file for a crystal, in which a fast student of the potential drives the dynamics.
 
     With --budget it is sized for the time that there is; where not even the least fits, nothing is written.
     """
+    from superionic.campaign.best_installed import first_potential
     from superionic.campaign.initialise import draft_campaign
     from superionic.errors import CampaignFileError
 
@@ -80,6 +88,7 @@ def init_command(
         raise CampaignFileError(
             "the file already exists", where=str(output), fix="choose another --output, or add --force"
         )
+    chosen = first_potential(potential)
     text = draft_campaign(
         crystal,
         mobile_ion=mobile_ion,
@@ -90,9 +99,11 @@ def init_command(
         max_deviation=max_deviation,
         dispersion=dispersion,
         budget_h=parse_budget_h(budget),
+        potential=potential,
     )
     _write(output, text)
     sized = "" if budget is None else f", sized for {budget}: its first lines say what was given up"
+    typer.echo(f"potential: {chosen.name}, {chosen.reason}")
     typer.echo(f"wrote {output}{sized}; read it, then: superionic check {output}")
 
 

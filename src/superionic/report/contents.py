@@ -28,6 +28,7 @@ from superionic.report.sections import (
     stability,
     student,
     summary,
+    teachers,
     volumes,
     workflow,
 )
@@ -63,6 +64,7 @@ def report_sections(
         cells.section(results),
         diffusion.section(results),
         conductivity.section(results),
+        teachers.section(results),
         paths.section(results, grids),
         observables.section(results),
         *further.sections(results),

@@ -18,6 +18,7 @@ from superionic.report.sections import (
     simulations,
     stability,
     student,
+    teachers,
     volumes,
     workflow,
 )
@@ -28,6 +29,7 @@ _SECTIONS: Final = (
     workflow,
     student,
     conductivity,
+    teachers,
     diffusion,
     simulations,
     volumes,

@@ -21,6 +21,7 @@ from superionic.results.orderings import EnumerateResult
 from superionic.results.ranking import RankResult
 from superionic.results.stability import HullResult, SelectResult
 from superionic.results.student import DistilResult
+from superionic.results.teachers import FurtherTeacher
 from superionic.results.transport import AnalyseResult, TransportResult
 from superionic.results.volumes import VolumesResult
 from superionic.shown import Shown
@@ -138,6 +139,8 @@ class Results(Shown):
         Cells against temperature; None where the campaign leaves the stage out.
     further
         Results of stages of one folder that have run, in the order of the stages (:meth:`further_result`).
+    teachers
+        Students of further teachers, and their transport; those of the first are in `distil`, `transport`, `analyse`.
     """
 
     superionic: str
@@ -166,8 +169,8 @@ class Results(Shown):
     settings: Mapping[str, Any]
     rungs: RungComparison | None = None
     volumes: VolumesResult | None = None
-
     further: tuple[StageResult, ...] = ()
+    teachers: tuple[FurtherTeacher, ...] = ()
 
     @property
     def trained(self) -> TrainResult | None:

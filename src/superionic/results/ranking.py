@@ -70,6 +70,39 @@ class RankedOrdering:
 
 
 @dataclass(frozen=True)
+class PrescreenAudit:
+    """How many of the lowest orderings of one crystal and composition the pre-screen kept.
+
+    Attributes
+    ----------
+    material, formula
+        The material whose orderings competed, and its formula.
+    kept, screened_out
+        Number of orderings that went on, and that did not.
+    audited, entered
+        Number of the latter that were drawn at random and relaxed by the ranking potential, and of those among them
+        that are lower than the last of the lowest that went on.
+    n_lowest
+        Number of lowest orderings that the recall is of.
+    recall, recall_interval95
+        Expected share of these that the pre-screen kept; None without an audit.
+    recall_at_least_by_audit
+        Lower 95 % limit of that share from the numbers audited and entered alone, whatever their energies.
+    """
+
+    material: Material
+    formula: str
+    kept: int
+    screened_out: int
+    audited: int
+    entered: int
+    n_lowest: int
+    recall: float | None
+    recall_interval95: tuple[float, float] | None
+    recall_at_least_by_audit: float | None
+
+
+@dataclass(frozen=True)
 class Prescreen:
     """The pre-screen of all orderings.
 
@@ -79,11 +112,14 @@ class Prescreen:
         ``"none"``, ``"ewald"`` or the name of a potential.
     kept, of
         Number of orderings retained, and total number.
+    audits
+        Its recall for each crystal and composition of which something was screened out.
     """
 
     by: str
     kept: int
     of: int
+    audits: tuple[PrescreenAudit, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from superionic.settings.base import (
     Temperature,
     Temperatures,
     TimeStep,
+    each_once,
 )
 from superionic.settings.inputs import IDENTITY, Potentials
 from superionic.settings.md import uneven_interval
@@ -242,6 +243,12 @@ class DistilSettings(StageSection):
         description="`fine-tuned`, or the name of an entry of `potentials`; the last potential of the campaign if left "
         "out.",
     )
+    teachers: Annotated[tuple[str, ...], Field(strict=False, min_length=1), AfterValidator(each_once)] | None = Field(
+        default=None,
+        description="Instead of `teacher`, several of them: each has students of its own, which go through `transport` "
+        "as well. The first gives the values that are stated, so put the one there that you trust most; how far the "
+        "others differ from it is the line *model form* of the error budget (docs/theory/transport.md).",
+    )
     supercell: Matrix = Field(
         default=IDENTITY, description="Repetition of the orderings in the teacher's runs and in the student's data."
     )
@@ -316,6 +323,32 @@ class DistilSettings(StageSection):
             yield Problem(("teacher",), message, "add `train`, or leave out `teacher`")
         elif self.teacher is not None and self.teacher not in {*potentials, FINE_TUNED}:
             yield no_such("potential", self.teacher, [*potentials, FINE_TUNED], ("teacher",))
+
+    @rule
+    def _teachers_are_known(self, potentials: Potentials, train: TrainSettings | None) -> Iterator[Problem]:
+        if self.teachers is None:
+            return
+        if self.teacher is not None:
+            message = "`teacher` and `teachers` are both given"
+            yield Problem(("teachers",), message, "leave `teacher` out, and put it first among `teachers`", at_key=True)
+        for index, name in enumerate(self.teachers):
+            path = ("teachers", index)
+            if name == FINE_TUNED and train is None:
+                message = f"'{FINE_TUNED}' needs a `train` section, which this campaign leaves out"
+                yield Problem(path, message, "add `train`, or name another potential")
+            elif name not in {*potentials, FINE_TUNED}:
+                yield no_such("potential", name, [*potentials, FINE_TUNED], path)
+
+    @rule
+    def _students_of_all_teachers_run(self, transport: TransportSettings | None) -> Iterator[Problem]:
+        if len(self.all_teachers) > 1 and transport is not None and transport.potential != STUDENT:
+            message = f"`transport` is driven by {transport.potential}, so that students of further teachers do nothing"
+            yield Problem(("teachers",), message, f"set `transport.potential: {STUDENT}`, or name one teacher")
+
+    @property
+    def all_teachers(self) -> tuple[str | None, ...]:
+        """Names of the teachers, the one first whose students give the values; None for the last potential."""
+        return (self.teacher,) if self.teachers is None else self.teachers
 
     @rule
     def _diffusivities_are_compared_twice(self) -> Iterator[Problem]:

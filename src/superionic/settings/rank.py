@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from superionic.settings.base import Count, NotNegative, Positive, StageSection, each_once
+from superionic.settings.base import Count, CountOrZero, NotNegative, Positive, StageSection, each_once
 from superionic.settings.inputs import Potentials, unknown_potential
 from superionic.settings.rules import Problem, Section, did_you_mean, no_such, rule
 
@@ -57,6 +57,11 @@ class RankSettings(StageSection):
         default=0,
         description="Steps by which the cheap potential relaxes each ordering; 0 for a single point. The ranking goes "
         "on from what it gives.",
+    )
+    prescreen_audit: CountOrZero = Field(
+        default=10,
+        description="Orderings of each composition that the pre-screen left out, drawn at random and relaxed by the "
+        "ranking potential all the same: they tell how many of the lowest the pre-screen misses. 0 for no such test.",
     )
     method: Literal["relax-all", "halving", "single-points"] = Field(
         default="relax-all",

@@ -148,6 +148,8 @@ class Workbench:
         Returns the versions of an engine on which results depend, for task keys.
     stage
         Name of the stage, which enters the keys of its tasks and its seeds.
+    note
+        What the labels of tasks say at their end, in brackets; enters neither keys nor seeds.
     """
 
     runner: Runner
@@ -157,10 +159,15 @@ class Workbench:
     potentials: Mapping[str, ChosenPotential]
     engine_identity: Callable[[str], Mapping[str, Any]]
     stage: str = ""
+    note: str = ""
 
     def at(self, stage: str) -> Workbench:
         """Return the workbench of a stage."""
         return replace(self, stage=stage)
+
+    def noted(self, note: str) -> Workbench:
+        """Return the workbench of a part of the campaign that repeats another part, named in the labels of tasks."""
+        return replace(self, note=note)
 
     def task(self, label: str, call: Call[R], *, engine: str | None = None) -> Task[R]:
         """Build a task; one that evaluates a potential runs in that engine's environment unless another is named."""
@@ -171,7 +178,7 @@ class Workbench:
         function = call.function
         return Task(
             self.stage,
-            label,
+            f"{label} ({self.note})" if self.note else label,
             function.name,
             function.version,
             settings,

@@ -53,6 +53,8 @@ def run(
     bench: Workbench,
     candidates: Sequence[Candidate],
     potentials: Sequence[ChosenPotential],
+    *,
+    teacher: str = "",
 ) -> TransportOutput:
     """Run molecular dynamics of the lowest orderings.
 
@@ -67,6 +69,8 @@ def run(
     potentials
         The potential that drives the dynamics, or the members of a committee: replicas take turns with them, so that
         the scatter of replicas includes the disagreement of members.
+    teacher
+        Name of the teacher of these students where the campaign has several, and they are not those of the first.
 
     Raises
     ------
@@ -75,7 +79,7 @@ def run(
     """
     bench = bench.at("transport")
     planned = [
-        (candidate, _identity(settings, candidate, temperature, replica, potentials))
+        (candidate, _identity(settings, candidate, temperature, replica, potentials, teacher))
         for candidate in lowest_orderings(settings, candidates)
         for temperature in settings.temperatures_K
         for replica in range(settings.replicas)
@@ -120,7 +124,7 @@ def run(
     if not runs:
         fix = "lower the temperatures or the time step"
         raise nothing_left("every transport run failed", failures, where=bench.stage, fix=fix)
-    return TransportOutput(TransportResult(potentials[0].name, tuple(simulated), failures), tuple(runs))
+    return TransportOutput(TransportResult(runs[0].run.potential, tuple(simulated), failures), tuple(runs))
 
 
 def lowest_orderings(settings: TransportSettings, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -160,16 +164,17 @@ def _identity(
     temperature_K: float,
     replica: int,
     potentials: Sequence[ChosenPotential],
+    teacher: str,
 ) -> Run:
     several = f" replica {replica + 1}" if settings.replicas > 1 else ""
     return Run(
         ordering=candidate.ordering,
         temperature_K=temperature_K,
         replica=replica + 1,
-        potential=potentials[0].name,
+        potential=f"{potentials[0].name} of {teacher}" if teacher else potentials[0].name,
         pressure_GPa=settings.pressure_GPa if settings.npt_ps > 0 else None,
         member=replica % len(potentials) + 1 if len(potentials) > 1 else None,
-        label=f"{candidate.id} {temperature_K:g} K{several}",
+        label=f"{candidate.id} {temperature_K:g} K{several}" + (f" (teacher {teacher})" if teacher else ""),
     )
 
 

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 _DEVIATIONS = 2.0
 _BOOTSTRAPS = 1000
+_FEW_BOOTSTRAPS = 400
 _SAME_EV = 1.0e-6
 
 
@@ -120,6 +122,64 @@ def expected_missed(
         draws += missed[1:]
     low, high = np.quantile(draws, [0.025, 0.975])
     return total, float(min(low, total)), float(max(high, total))
+
+
+def missed_by_prescreen(
+    ranked_cheap: FloatArray,
+    ranked_eV_per_atom: FloatArray,
+    audited_cheap: FloatArray,
+    audited_eV_per_atom: FloatArray,
+    unseen_cheap: FloatArray,
+    threshold_eV_per_atom: float,
+    seed: int,
+) -> tuple[float, float, float]:
+    """Estimate how many of the orderings that a pre-screen left out belong among the lowest, with a 95 % interval.
+
+    A line through all orderings of which both energies are known predicts the relaxed energy from that of the
+    pre-screen, which may be on another scale. The scatter about it is taken from those that were screened out and drawn
+    at random, since they are like the unseen ones; its upper tail is that of Student's t.
+
+    Parameters
+    ----------
+    ranked_cheap, ranked_eV_per_atom
+        Energies by the pre-screen, and relaxed energies by the ranking potential, of those that went on, shape (n,).
+    audited_cheap, audited_eV_per_atom
+        The same of the random sample of those screened out, shape (m,).
+    unseen_cheap
+        Energies by the pre-screen of the others screened out, shape (k,).
+    threshold_eV_per_atom
+        Relaxed energy of the last of the lowest orderings.
+    seed
+        Seed of the bootstrap over the scatter.
+
+    Returns
+    -------
+    expected, low, high
+        Numbers among the unseen.
+    """
+    if len(unseen_cheap) == 0:
+        return 0.0, 0.0, 0.0
+    x, y = np.concatenate([ranked_cheap, audited_cheap]), np.concatenate([ranked_eV_per_atom, audited_eV_per_atom])
+    centre, spread = x.mean(), float(np.var(x))
+    slope = float(np.mean((x - centre) * (y - y.mean()))) / spread if spread > 0.0 else 0.0
+
+    def predicted(cheap: FloatArray) -> FloatArray:
+        return np.asarray(y.mean() + slope * (cheap - centre))
+
+    n, most = len(audited_cheap), float(len(unseen_cheap))
+    if n < 2:
+        return most, 0.0, most
+    falls = predicted(audited_cheap) - audited_eV_per_atom
+    left = predicted(unseen_cheap) - threshold_eV_per_atom
+    rng = np.random.default_rng(seed)
+    samples = np.vstack([falls, rng.choice(falls, size=(_FEW_BOOTSTRAPS, n))])
+    means, spreads = samples.mean(axis=1)[:, None], samples.std(axis=1, ddof=1)[:, None]
+    width = np.maximum(spreads, _SAME_EV) * np.sqrt(1.0 + 1.0 / n)
+    missed = special.stdtr(n - 1, (means - left[None, :]) / width).sum(axis=1)
+    # The rate is uncertain, and so is the number at a given rate.
+    low, high = np.quantile(rng.poisson(missed[1:]), [0.025, 0.975])
+    expected = float(missed[0])
+    return expected, float(min(low, expected)), float(min(max(high, expected), most))
 
 
 def drawn(candidates: int, fraction: float, at_least: int, seed: int) -> list[int]:

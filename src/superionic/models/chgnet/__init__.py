@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from superionic.engine_spec import EngineSpec, NativeBuild
-from superionic.registry import Model
+from superionic.registry import MeasuredModel, Model
 
 MODEL = Model(
     name="chgnet",
@@ -32,4 +32,5 @@ MODEL = Model(
     methods={"naive": {}, "frozen": {"freeze": "all-but-readout"}, "scratch": {"initial": "random"}},
     keys=frozenset({"precision"}),
     citation=("B. Deng et al., Nat. Mach. Intell. 5, 1031–1041 (2023)", "10.1038/s42256-023-00716-3"),
+    measured=(MeasuredModel("0.3.0", 111.0),),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from superionic.engine_spec import EngineSpec
-from superionic.registry import Model
+from superionic.registry import MeasuredModel, Model
 
 MODEL = Model(
     name="nequix",
@@ -26,4 +26,5 @@ MODEL = Model(
     keys=frozenset({"energy_convention", "file", "level_of_theory"}),
     file="an .nqx of the Nequix project",
     citation=("T. Koker, M. Kotak and T. Smidt, arXiv:2508.16067 (2025)", "10.48550/arXiv.2508.16067"),
+    measured=(MeasuredModel("nequix-omat-1", 18.6, file="~/.cache/nequix/models/nequix-omat-1.nqx"),),
 )

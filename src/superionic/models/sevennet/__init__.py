@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from superionic.engine_spec import EngineSpec
-from superionic.registry import Model
+from superionic.registry import MeasuredModel, Model
 
 
 def lammps_lines(symbols: Sequence[str], options: Mapping[str, Any]) -> list[str]:
@@ -42,4 +42,5 @@ MODEL = Model(
     file="a checkpoint .pth",
     citation=("Y. Park et al., J. Chem. Theory Comput. 20, 4857–4868 (2024)", "10.1021/acs.jctc.4c00190"),
     lammps=f"{__name__}:lammps_lines",
+    measured=(MeasuredModel("7net-l3i5", 40.6, evaluation_s_per_atom=0.01), MeasuredModel("7net-0", 60.0)),
 )

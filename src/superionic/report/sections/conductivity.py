@@ -35,6 +35,7 @@ _SHORT: Final[dict[DoubtKind, str]] = {
     "unphysical": "unphysical activation energy",
     "upper bound": "only an upper bound",
     "directions differ": "directions differ in activation energy",
+    "teachers differ": "teachers differ",
     "curved": "curved Arrhenius plot",
     "insignificant": "activation energy not significant",
     "two temperatures": "two temperatures only",
@@ -259,6 +260,11 @@ def _budget_table(dependences: Sequence[NamedDependence]) -> Table:
     ]
     columns = ["Composition", "Source of error", "Eₐ, eV", *(f"ln σ({t:g} K)" for t in temperatures)]
     caption = "Error budget: standard deviations, which add in quadrature."
+    if any(each.dependence.model_form is not None for each in dependences):
+        caption += (
+            " Model form: what the scatter between the students of different teachers adds to the other lines, at "
+            "68 %; the 95 % intervals are wider than twice that where teachers are few."
+        )
     return Table(caption, columns, rows, frozenset(range(2, len(columns))))
 
 
@@ -306,6 +312,7 @@ def _arrhenius_csv(identity: tuple[str, ...], dependences: Sequence[NamedDepende
             ("directions_p_value", lambda each: _directions_p(each.dependence)),
             (_VTF_COLUMNS, lambda each: _vogel_cells(each.dependence.vogel)),
             (("transfer_ln_sigma", "transfer_Ea_eV"), lambda each: _transfer_cells(each.dependence)),
+            (("n_teachers", "teachers_Ea_scatter_eV"), lambda each: _teacher_cells(each.dependence)),
             ("flags", lambda each: "; ".join(each.remarks)),
         ],
     )
@@ -366,6 +373,11 @@ def _break_cells(kink: SlopeBreak | None) -> Cells:
 def _transfer_cells(dependence: TemperatureDependence) -> Cells:
     transfer = dependence.transfer
     return (None, None) if transfer is None else (transfer.ln_sigma, transfer.Ea_eV)
+
+
+def _teacher_cells(dependence: TemperatureDependence) -> Cells:
+    model = dependence.model_form
+    return (None, None) if model is None else (len(model.teachers), model.Ea_scatter_eV)
 
 
 def _conductivities_csv(identity: tuple[str, ...], dependences: Sequence[NamedDependence]) -> CsvTable:

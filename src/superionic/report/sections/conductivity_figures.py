@@ -74,9 +74,11 @@ def arrhenius(dependences: Sequence[NamedDependence], runs: NamedRuns[TransportA
             )
         )
     transferred = any(each.dependence.transfer is not None for each in dependences)
+    scattered = any(each.dependence.model_form is not None for each in dependences)
+    further = [" that of the student potential"] * transferred + [" the scatter between teachers"] * scattered
     bands = (
         "Dark and light bands: 68 % and 95 % confidence of the line; they include the statistical error"
-        + (" and that of the student potential. " if transferred else " only. ")
+        + (f" and{' and'.join(further)}. " if further else " only. ")
         if banded
         else "Bands are omitted if more than four lines would overlap; see the table. "
     )

@@ -94,3 +94,7 @@ def _failures(results: Results) -> Iterator[tuple[str, Sequence[Failure | Reject
             yield stage, result.failures
     for further in results.further:
         yield further.stage, further.failures
+    for teacher in results.teachers:
+        yield "distil", teacher.distil.failures
+        yield "transport", () if teacher.transport is None else teacher.transport.failures
+        yield "analyse", teacher.failures

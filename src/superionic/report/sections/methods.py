@@ -207,11 +207,18 @@ def _distillation(results: Results, out: _Text) -> str:
         )
         if distil.compared:
             compared = f"{compared[:-1]}, and in runs of the same start, cell and length."
+    others = listing([each.name for each in results.teachers])
+    further = (
+        f" Students of {others} were made in the same way and ran the same dynamics; the scatter between teachers is "
+        "part of the errors of σ and Eₐ."
+        if others
+        else ""
+    )
     return (
         f"{plural(len(distil.members), 'neuroevolution potential')}{out.cite('nep')}, the students, learned energies, "
         f"forces and stresses of {distil.teacher.name} on {plural(distil.learned_from.total, 'structure')}{loop}. "
         f"Extrapolation was monitored by the D-optimality of the descriptors{out.cite('maxvol')}. The students were "
-        f"{compared}"
+        f"{compared}{further}"
     )
 
 

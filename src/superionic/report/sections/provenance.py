@@ -62,11 +62,21 @@ def _keys(results: Results) -> Iterator[tuple[str, str]]:
         for number, student in enumerate(results.distil.members, 1):
             yield f"student {number}", student.key
         yield "verdict on the students", results.distil.key
+    yield from _keys_of_further_teachers(results)
     if results.analyse is not None:
         for material in results.analyse.arrhenius:
             yield f"σ(T) of {material.material.label}", material.key
         for run in results.analyse.runs:
             yield f"diffusivity: {run.run.label}", run.key
+
+
+def _keys_of_further_teachers(results: Results) -> Iterator[tuple[str, str]]:
+    for teacher in results.teachers:
+        for number, student in enumerate(teacher.distil.members, 1):
+            yield f"student {number} of {teacher.name}", student.key
+        yield f"verdict on the students of {teacher.name}", teacher.distil.key
+        for material in teacher.arrhenius:
+            yield f"σ(T) of {material.material.label} by the students of {teacher.name}", material.key
 
 
 def setting_rows(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:

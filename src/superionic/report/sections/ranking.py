@@ -14,11 +14,12 @@ from superionic.report.table import Table, table_of
 from superionic.report.words import MINUS, UNKNOWN, interval, milli, number, plural, whole_text
 from superionic.results.campaign import Results, Statement
 from superionic.results.identity import Material, OrderedCell, Ordering, ReferencePhase
-from superionic.results.ranking import Comparison, HalvingReport, RankedOrdering, RankResult
+from superionic.results.ranking import Comparison, HalvingReport, PrescreenAudit, RankedOrdering, RankResult
 
 _MOST_PANELS: Final = 6
 _MOST_POINTS: Final = 2500
 _SURE: Final = 0.95
+_POOR: Final = 0.8
 _LITTLE_AGREEMENT: Final = 0.5
 
 
@@ -33,10 +34,16 @@ def section(results: Results) -> Section:
             _potential(ranking),
             _plot(results, ranking, number_of_round),
             _table(results, ranking),
+            _prescreen(results, ranking),
             _culling(results, ranking.halving),
             _comparisons(results, ranking.comparisons),
         ]
-    files = [_orderings_csv(results), _culling_csv(results), _comparisons_csv(results)]
+    files = [
+        _orderings_csv(results),
+        _prescreen_csv(results),
+        _culling_csv(results),
+        _comparisons_csv(results),
+    ]
     return Section("ranking", title, shown(*blocks), [file for file in files if file.rows])
 
 
@@ -47,6 +54,8 @@ def _material(identity: Ordering | ReferencePhase) -> Material:
 def doubts(results: Results) -> Iterator[Statement]:
     """Say what culling may have missed, and on which compositions potentials disagree."""
     for ranking in results.rank:
+        for audit in ranking.prescreen.audits:
+            yield from _about_prescreen(_name(results, audit), ranking.prescreen.by, audit)
         for report in ranking.halving:
             yield from _about_culling(_name(results, report), report)
         for other in ranking.comparisons:
@@ -75,7 +84,27 @@ def _about_culling(name: str, report: HalvingReport) -> Iterator[Statement]:
         yield Statement("info", words)
 
 
-def _name(results: Results, report: HalvingReport) -> str:
+def _about_prescreen(name: str, by: str, audit: PrescreenAudit) -> Iterator[Statement]:
+    """Warn of a pre-screen that misses low orderings, or of one that was not tested."""
+    if audit.recall is None or audit.recall_interval95 is None:
+        yield Statement(
+            "caution",
+            f"{name}: {whole_text(audit.screened_out)} orderings were left out by {by} alone, and how many of the "
+            "lowest are among them is not known. Set `rank.prescreen_audit` to 10 or more.",
+            "the pre-screen was not tested",
+        )
+    elif audit.recall < _SURE:
+        yield Statement(
+            "warning" if audit.recall < _POOR else "caution",
+            f"{name}: the pre-screen by {by} kept about {100 * audit.recall:.0f} % (95 % interval "
+            f"{interval(*audit.recall_interval95)}) of the {plural(audit.n_lowest, 'lowest ordering')}; "
+            f"{audit.entered} of {audit.audited} that it had left out, drawn at random, are among the lowest. Raise "
+            "`rank.prescreen_keep`, relax with the cheap potential (`rank.prescreen_steps`), or take a better one.",
+            "the pre-screen misses low orderings",
+        )
+
+
+def _name(results: Results, report: HalvingReport | PrescreenAudit) -> str:
     return f"{unit_formula(results, report.formula)} ({report.material.label})"
 
 
@@ -299,6 +328,60 @@ def _culling_csv(results: Results) -> CsvTable:
             ("recall", lambda report: report.recall),
             (("recall_low95", "recall_high95"), lambda report: report.recall_interval95),
             ("recall_at_least_by_audit", lambda report: report.recall_at_least_by_audit),
+        ],
+    )
+
+
+def _prescreen(results: Results, ranking: RankResult) -> Table:
+    """Return a row for each composition: what the pre-screen left out, and its recall."""
+    return table_of(
+        f"The pre-screen by {ranking.prescreen.by}, tested on orderings that it left out, drawn at random and relaxed "
+        f"by {ranking.potential_name}: the share of the lowest orderings that it kept.",
+        ranking.prescreen.audits,
+        [
+            ("Composition", lambda audit: _name(results, audit)),
+            ("Kept", lambda audit: whole_text(audit.kept)),
+            ("Left out", lambda audit: whole_text(audit.screened_out)),
+            ("Tested", lambda audit: whole_text(audit.audited)),
+            ("Of these among the lowest", lambda audit: whole_text(audit.entered)),
+            ("Lowest", lambda audit: whole_text(audit.n_lowest)),
+            ("Recall", lambda audit: number(audit.recall, 2)),
+            (
+                "95 % interval",
+                lambda audit: UNKNOWN if audit.recall_interval95 is None else interval(*audit.recall_interval95),
+            ),
+            ("At least, by numbers alone", lambda audit: number(audit.recall_at_least_by_audit, 2)),
+        ],
+        numeric=(1, 2, 3, 4, 5, 6, 8),
+    )
+
+
+def _prescreen_csv(results: Results) -> CsvTable:
+    return csv_table(
+        "prescreen.csv",
+        (*material_columns(results), "formula", "potential", "prescreen"),
+        [
+            (
+                (
+                    *material_cells(results, audit.material),
+                    audit.formula,
+                    ranking.potential_name,
+                    ranking.prescreen.by,
+                ),
+                audit,
+            )
+            for ranking in results.rank
+            for audit in ranking.prescreen.audits
+        ],
+        [
+            ("kept", lambda audit: audit.kept),
+            ("screened_out", lambda audit: audit.screened_out),
+            ("audited", lambda audit: audit.audited),
+            ("audited_among_the_lowest", lambda audit: audit.entered),
+            ("n_lowest", lambda audit: audit.n_lowest),
+            ("recall", lambda audit: audit.recall),
+            (("recall_low95", "recall_high95"), lambda audit: audit.recall_interval95 or (None, None)),
+            ("recall_at_least_by_audit", lambda audit: audit.recall_at_least_by_audit),
         ],
     )
 

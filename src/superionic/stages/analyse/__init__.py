@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superionic.execution.runner import Failure, Outcome
-from superionic.execution.task import Context, task
+from superionic.execution.task import Context, Task, task
+from superionic.results.identity import Material
 from superionic.results.transport import AnalysedRun, AnalyseResult, MaterialTransport, RunDensity
 from superionic.stages.analyse.migration import migration_records
 from superionic.stages.analyse.observables import observed_runs
@@ -36,12 +38,33 @@ class AnalyseOutput:
     grids: Mapping[str, NDArray[np.float32]]
 
 
+@dataclass(frozen=True)
+class FurtherAnalysis:
+    """Transport by the students of a further teacher.
+
+    Attributes
+    ----------
+    materials
+        σ(T) of each material.
+    lines
+        The tasks that gave them, for the error of the model's form.
+    failures
+        Analyses that failed.
+    """
+
+    materials: tuple[MaterialTransport, ...]
+    lines: Mapping[Material, Task[TemperatureDependence]]
+    failures: tuple[Failure, ...]
+
+
 def run(
     settings: AnalyseSettings,
     bench: Workbench,
     runs: Sequence[TransportRun],
     transfer: TransferError | None,
     crystals: Mapping[str, CrystalText],
+    teacher: str = "",
+    further: Mapping[str, FurtherAnalysis] = MappingProxyType({}),
 ) -> AnalyseOutput:
     """Analyse every run, and every material over its temperatures.
 
@@ -57,15 +80,66 @@ def run(
         Error from the step from teacher to student; None if no student drove the runs, or if it is unknown.
     crystals
         Each crystal, with the sites on which ions are located.
+    teacher
+        Teacher of the students that drove the runs; only used beside further ones.
+    further
+        Transport by the students of further teachers, by their names: see :func:`analyse_further`.
     """
     bench = bench.at("analyse")
-    charge = bench.oxidation_states[bench.mobile_ion]
+    analysed, failed_runs = _analysed(settings, bench, runs)
+    analysed_runs = [each for each, _ in analysed]
+    densities, grids, failed_densities = _densities(settings, bench, analysed_runs)
+    migration, failed_migration = migration_records(settings, bench, analysed, crystals)
+    observables, failed_observables = observed_runs(settings, bench, analysed_runs)
+    lines = _lines(settings, bench, analysed, transfer, teacher, further)
+    materials, failed_fits = _materials(bench, analysed, lines)
+    failures = (*failed_runs, *failed_densities, *failed_migration, *failed_observables, *failed_fits)
+    result = AnalyseResult(
+        mobile_ion=bench.mobile_ion,
+        charge=bench.oxidation_states[bench.mobile_ion],
+        runs=tuple(AnalysedRun(each.run, each.formula, o.task.key, o.value) for each, o in analysed),
+        arrhenius=materials,
+        densities=densities,
+        migration=migration,
+        observables=observables,
+        failures=failures,
+    )
+    return AnalyseOutput(result, grids)
+
+
+def analyse_further(
+    settings: AnalyseSettings,
+    bench: Workbench,
+    runs: Sequence[TransportRun],
+    transfer: TransferError | None,
+    teacher: str,
+) -> FurtherAnalysis:
+    """Analyse transport alone in the runs by the students of a further teacher, and fit the line of each material.
+
+    Parameters are those of :func:`run`.
+    """
+    bench = bench.at("analyse")
+    analysed, failed_runs = _analysed(settings, bench, runs)
+    lines = _lines(settings, bench.noted(f"teacher {teacher}"), analysed, transfer)
+    materials, failed_fits = _materials(bench, analysed, lines)
+    fitted = {each.material for each in materials}
+    good = {material: task for material, task in lines.items() if material in fitted}
+    return FurtherAnalysis(materials, good, (*failed_runs, *failed_fits))
+
+
+_Analysed = list[tuple[TransportRun, Outcome[TransportAnalysis]]]
+
+
+def _analysed(
+    settings: AnalyseSettings, bench: Workbench, runs: Sequence[TransportRun]
+) -> tuple[_Analysed, tuple[Failure, ...]]:
+    """Analyse transport in every run; returns those that could be, with their outcomes, and the failures."""
     tasks = [
         bench.task(
             f"transport in {each.run.label}",
             analyse_task.of(
                 axes=[_AXES[axis] for axis in settings.axes],
-                charge=charge,
+                charge=bench.oxidation_states[bench.mobile_ion],
                 window_ps=settings.window_ps,
                 frame_interval_ps=each.frame_interval_ps,
                 mobile_ion=bench.mobile_ion,
@@ -78,49 +152,56 @@ def run(
     ]
     outcomes = bench.runner.gather(tasks)
     analysed = [(each, outcome) for each, outcome in zip(runs, outcomes, strict=True) if outcome.ok]
-    analysed_runs = [each for each, _ in analysed]
-    densities, grids, failed_densities = _densities(settings, bench, analysed_runs)
-    migration, failed_migration = migration_records(settings, bench, analysed, crystals)
-    observables, failed_observables = observed_runs(settings, bench, analysed_runs)
-    materials, failed_fits = _materials(settings, bench, analysed, transfer)
-    failures = (*failures_of(outcomes), *failed_densities, *failed_migration, *failed_observables, *failed_fits)
-    result = AnalyseResult(
-        mobile_ion=bench.mobile_ion,
-        charge=charge,
-        runs=tuple(AnalysedRun(each.run, each.formula, o.task.key, o.value) for each, o in analysed),
-        arrhenius=materials,
-        densities=densities,
-        migration=migration,
-        observables=observables,
-        failures=failures,
-    )
-    return AnalyseOutput(result, grids)
+    return analysed, failures_of(outcomes)
+
+
+def _by_material(runs: _Analysed) -> dict[Material, _Analysed]:
+    return grouped(runs, lambda analysed: analysed[0].run.ordering.material)
+
+
+def _lines(
+    settings: AnalyseSettings,
+    bench: Workbench,
+    runs: _Analysed,
+    transfer: TransferError | None,
+    teacher: str = "",
+    further: Mapping[str, FurtherAnalysis] = MappingProxyType({}),
+) -> dict[Material, Task[TemperatureDependence]]:
+    """Build the task that gives σ(T) of each material, with the lines of further teachers where there are any."""
+    tasks = {}
+    for material, members in _by_material(runs).items():
+        orderings = [each.run.ordering.id for each, _ in members]
+        analyses = [outcome.task.result for _, outcome in members]
+        term = None if transfer is None else transfer.term
+        others = {name: one.lines[material].result for name, one in further.items() if material in one.lines}
+        call = arrhenius_task.of(
+            form=settings.arrhenius_form,
+            orderings=orderings,
+            report_temperatures_K=settings.report_temperatures_K,
+            runs=analyses,
+            transfer=term,
+        )
+        if others:
+            call = arrhenius_of_teachers_task.of(
+                form=settings.arrhenius_form,
+                orderings=orderings,
+                report_temperatures_K=settings.report_temperatures_K,
+                runs=analyses,
+                transfer=term,
+                teachers=[teacher, *others],
+                others=list(others.values()),
+            )
+        tasks[material] = bench.task(f"Arrhenius fit of {material.label}", call)
+    return tasks
 
 
 def _materials(
-    settings: AnalyseSettings,
-    bench: Workbench,
-    runs: Sequence[tuple[TransportRun, Outcome[TransportAnalysis]]],
-    transfer: TransferError | None,
+    bench: Workbench, runs: _Analysed, lines: Mapping[Material, Task[TemperatureDependence]]
 ) -> tuple[tuple[MaterialTransport, ...], tuple[Failure, ...]]:
-    materials = grouped(runs, lambda analysed: analysed[0].run.ordering.material)
-    fits = [
-        bench.task(
-            f"Arrhenius fit of {material.label}",
-            arrhenius_task.of(
-                form=settings.arrhenius_form,
-                orderings=[each.run.ordering.id for each, _ in members],
-                report_temperatures_K=settings.report_temperatures_K,
-                runs=[outcome.task.result for _, outcome in members],
-                transfer=None if transfer is None else transfer.term,
-            ),
-        )
-        for material, members in materials.items()
-    ]
-    outcomes = bench.runner.gather(fits)
+    outcomes = bench.runner.gather(list(lines.values()))
     fitted = tuple(
         MaterialTransport(material, members[0][0].formula, fit.task.key, len(members), fit.value)
-        for (material, members), fit in zip(materials.items(), outcomes, strict=True)
+        for (material, members), fit in zip(_by_material(runs).items(), outcomes, strict=True)
         if fit.ok
     )
     return fitted, failures_of(outcomes)
@@ -233,4 +314,27 @@ def arrhenius_task(
         form=form,
         report_temperatures_K=report_temperatures_K,
         transfer=transfer,
+    )
+
+
+@task(version=1)
+def arrhenius_of_teachers_task(
+    _context: Context,
+    *,
+    form: ArrheniusForm,
+    orderings: Sequence[str],
+    report_temperatures_K: Sequence[float],
+    runs: Sequence[TransportAnalysis],
+    transfer: TransferTerm | None,
+    teachers: Sequence[str],
+    others: Sequence[TemperatureDependence],
+) -> TemperatureDependence:
+    """Fit the line of the students of the first teacher, with the scatter of all teachers' lines in its errors."""
+    return temperature_dependence(
+        [RunTransport.of(run, ordering=ordering) for run, ordering in zip(runs, orderings, strict=True)],
+        form=form,
+        report_temperatures_K=report_temperatures_K,
+        transfer=transfer,
+        teacher=teachers[0],
+        others=dict(zip(teachers[1:], others, strict=True)),
     )

@@ -10,7 +10,7 @@ from superionic.errors import StageError
 from superionic.execution.runner import Failure, Outcome
 from superionic.execution.task import ref_of
 from superionic.results.identity import Material, Ordering, ReferencePhase
-from superionic.results.ranking import HalvingReport, Prescreen, RankedOrdering, RankResult
+from superionic.results.ranking import HalvingReport, Prescreen, PrescreenAudit, RankedOrdering, RankResult
 from superionic.stages.base import (
     Candidate,
     ChosenPotential,
@@ -23,6 +23,7 @@ from superionic.stages.base import (
 from superionic.stages.rank.comparison import compare
 from superionic.stages.rank.duplicates import merge_task, repeated_starts_task
 from superionic.stages.rank.halving import Group, group_name, halve
+from superionic.stages.rank.prescreen import audit, prescreened
 from superionic.stages.rank.relaxations import FailedCalculation, Member, Relaxations, single_points
 from superionic.structures.crystal.refined_cell import parameters
 
@@ -89,8 +90,7 @@ def run(
     member_of = {c.identity: Member(c, c.structure) for c in candidates if c.identity not in repeated}
     members = list(member_of.values())
     if not again and settings.prescreen != "none":
-        members = _prescreened(settings, bench, members, failures)
-    prescreen = Prescreen(by=settings.prescreen, kept=len(members), of=len(member_of))
+        members = prescreened(settings, bench, members, failures)
     relaxations = Relaxations(bench, potential, settings, tail)
     groups = [Group(material, formula, group) for (material, formula), group in grouped(members, _of_member).items()]
     halving: list[HalvingReport] = []
@@ -99,11 +99,17 @@ def run(
         relaxations.finish([member for group in groups for member in group.alive], "to the end")
     else:
         halving = halve(settings, bench, relaxations, groups)
+    audits, of_audit = list[PrescreenAudit](), list[Member]()
+    if not again and settings.prescreen != "none":
+        audits, of_audit = audit(settings, bench, relaxations, groups, list(member_of.values()))
+    prescreen = Prescreen(by=settings.prescreen, kept=len(members), of=len(member_of), audits=tuple(audits))
     phases = [Member(candidate, candidate.structure) for candidate in references]
     relaxations.finish(phases, "references")
-    finished = [*(member for group in groups for member in group.finished), *phases]
+    # What the audit relaxed is as good as the others, and may be lower.
+    audited = [member for member in of_audit if member.failure is None]
+    finished = [*(member for group in groups for member in group.finished), *audited, *phases]
     ranked = [_ranked(*one) for one in relaxations.relaxed(finished)]
-    failures += [member.failure for member in (*members, *phases) if member.failure is not None]
+    failures += [m.failure for m in (*members, *phases, *of_audit) if m.failure is not None]
     _demand(ranked, references, failures)
     distinct, duplicate_of = _without_duplicates(settings, bench, ranked, tail)
     comparisons = []
@@ -171,59 +177,6 @@ def _repeated_starts(bench: Workbench, candidates: Sequence[Candidate]) -> dict[
         for candidate, original in zip(members, outcome.value, strict=True)
         if original is not None
     }
-
-
-def _prescreened(
-    settings: RankSettings, bench: Workbench, members: Sequence[Member], failures: list[Failure]
-) -> list[Member]:
-    """Return the lowest of each composition by point charges or by a cheap potential, which may also relax them."""
-    if settings.prescreen == "ewald":
-        for member in members:
-            member.prescreen_eV_per_atom = _ewald(member.candidate)
-    else:
-        _screen_by_potential(settings, bench, members, failures)
-    judged = [(member, member.prescreen_eV_per_atom) for member in members if member.prescreen_eV_per_atom is not None]
-    heights = {member.candidate.identity: round(height, _DIGITS) for member, height in judged}
-    lowest: list[Member] = []
-    for group in grouped((member for member, _ in judged), _of_member).values():
-        lowest += sorted(group, key=lambda m: heights[m.candidate.identity])[: settings.prescreen_keep]
-    return lowest
-
-
-def _ewald(candidate: Candidate) -> float:
-    if candidate.ewald_eV is None:
-        raise StageError(
-            f"{candidate.id} has no Ewald energy",
-            where="rank.prescreen",
-            fix="write `prescreen: none`, or name a potential",
-        )
-    return candidate.ewald_eV / candidate.n_atoms
-
-
-def _screen_by_potential(
-    settings: RankSettings, bench: Workbench, members: Sequence[Member], failures: list[Failure]
-) -> None:
-    """Record energies by the cheap potential; if it relaxes members, they start from the relaxed structures."""
-    by = settings.prescreen
-    if settings.prescreen_steps == 0:
-        structures = [member.start for member in members]
-        evaluations = single_points(bench, f"pre-screen by {by}", structures, bench.potentials[by])
-        for member, evaluation in zip(members, evaluations, strict=True):
-            energy = evaluation.value
-            if isinstance(energy, FailedCalculation):
-                failures.append(Failure(f"pre-screen of {member.candidate.id}", energy.failed, evaluation.key))
-            else:
-                member.prescreen_eV_per_atom = energy.energy_eV_per_atom
-        return
-    cheap = Relaxations(bench, bench.potentials[by], settings, f" by {by}")
-    trials = [Member(member.candidate, member.start) for member in members]
-    cheap.advance(trials, settings.prescreen_steps, "pre-screen")
-    for member, tried in zip(members, trials, strict=True):
-        if tried.failure is not None:
-            failures.append(tried.failure)
-        elif tried.reached is not None:
-            member.prescreen_eV_per_atom = tried.energies_eV_per_atom[-1]
-            member.start = tried.reached.relaxed.atoms
 
 
 def _lowest_single_points(

@@ -1,4 +1,4 @@
-"""Error budget of a conductivity: statistics, orderings, and transfer from the teacher to a student potential."""
+"""Error budget of a conductivity: statistics, orderings, transfer from teacher to student, and the model's form."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from superionic.transport.conductivity.arrhenius import ArrheniusFit
+from superionic.transport.conductivity.model_form import ModelForm, remainder
 from superionic.transport.estimate import PooledEstimate, student_quantile
 from superionic.units import BOLTZMANN_EV_PER_K
 
 if TYPE_CHECKING:
     from superionic.transport.conductivity.direction_lines import DirectionLines
 
-ErrorSource = Literal["statistics", "orderings", "transfer"]
+ErrorSource = Literal["statistics", "orderings", "transfer", "model form"]
 
 _SOURCE_WORDS: dict[ErrorSource, str] = {
     "statistics": "statistics of the runs, and the Arrhenius line",
     "orderings": "differences between orderings",
     "transfer": "transfer from the teacher to the student",
+    "model form": "model form: students of different teachers",
 }
 
 
@@ -77,6 +79,7 @@ def error_budget(
     conductivities: Sequence[PooledEstimate],
     temperatures_K: Sequence[float],
     transfer: TransferTerm | None = None,
+    model_form: ModelForm | None = None,
 ) -> tuple[BudgetTerm, ...]:
     """List the contributions to the errors of Ea and of σ(T).
 
@@ -95,11 +98,14 @@ def error_budget(
         Temperatures at which σ is read off.
     transfer
         Error that a student potential adds.
+    model_form
+        Lines of students of several teachers: what their scatter adds to all the other terms.
 
     Returns
     -------
     tuple of BudgetTerm
-        Statistics first; orderings where there are several at one temperature; the transfer where it is known.
+        Statistics first; orderings where there are several at one temperature; the transfer where it is known; the
+        model's form where there are several teachers.
     """
     errors = [(each.statistical**2, each.ordering**2) for each in conductivities if math.isfinite(each.statistical)]
     total = sum(one + other for one, other in errors)
@@ -119,6 +125,19 @@ def error_budget(
         budget.append(part(share, "orderings"))
     if transfer is not None:
         budget.append(BudgetTerm("transfer", transfer.Ea_eV, tuple((t, transfer.log_error(t)) for t in temperatures_K)))
+    if model_form is not None:
+        others = [term.Ea_eV for term in budget if term.Ea_eV is not None]
+        logs = [dict(term.ln_sigma) for term in budget]
+        budget.append(
+            BudgetTerm(
+                "model form",
+                remainder(model_form.Ea_error_eV(), math.hypot(*others)) if others else None,
+                tuple(
+                    (t, remainder(model_form.log_error(t), math.hypot(*(each[t] for each in logs if t in each))))
+                    for t in temperatures_K
+                ),
+            )
+        )
     return tuple(budget)
 
 

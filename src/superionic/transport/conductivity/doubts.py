@@ -6,6 +6,7 @@ which that number is a result or not are stated here, in one place.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
@@ -16,7 +17,9 @@ from superionic.transport.conductivity.slope_break import SlopeBreak
 from superionic.transport.precision import two_digits
 
 if TYPE_CHECKING:
+    from superionic.transport.conductivity.budget import BudgetTerm
     from superionic.transport.conductivity.direction_lines import DirectionLines
+    from superionic.transport.conductivity.model_form import ModelForm
     from superionic.transport.conductivity.vogel import VogelFit
 
 Severity = Literal["info", "caution", "warning"]
@@ -28,6 +31,7 @@ DoubtKind = Literal[
     "insignificant",
     "two regimes",
     "directions differ",
+    "teachers differ",
     "curved",
     "extrapolated",
     "two temperatures",
@@ -194,6 +198,40 @@ def about_directions(
         words += f": {each}"
     where = tuple(value.temperature_K for value in summed)
     return (Doubt("directions differ", "caution" if beyond else "info", f"{words}.", where),)
+
+
+def about_teachers(
+    model_form: ModelForm, values: Sequence[ConductivityAt], budget: Sequence[BudgetTerm]
+) -> tuple[Doubt, ...]:
+    """Return the doubt that most of the error is that of the model: students of other teachers give another σ.
+
+    Parameters
+    ----------
+    model_form
+        Lines of the students of several teachers.
+    values
+        Stated values of σ.
+    budget
+        Contributions to the errors.
+    """
+    own = next((dict(term.ln_sigma) for term in budget if term.source == "model form"), {})
+    ruled = [value for value in values if 2.0 * own.get(value.temperature_K, 0.0) ** 2 > value.log_error**2]
+    if not ruled:
+        return ()
+    each = "; ".join(
+        f"{sigma_at([value.temperature_K])} = "
+        + ", ".join(
+            f"{two_digits(math.exp(line.ln_sigma(value.temperature_K)))} S/cm ({line.teacher})"
+            for line in model_form.teachers
+        )
+        for value in ruled
+    )
+    words = f"Most of the error is that of the model: students of different teachers give {each}."
+    if len(model_form.teachers) == 2:
+        words += (
+            " Two teachers say little of the far ends: with a third the 95 % interval is about three times narrower."
+        )
+    return (Doubt("teachers differ", "caution", words, tuple(value.temperature_K for value in ruled)),)
 
 
 def about_curvature(curved: VogelFit, values: Sequence[ConductivityAt]) -> tuple[Doubt, ...]:

@@ -13,6 +13,7 @@ from superionic.errors import AnalysisError
 from superionic.shown import Shown
 from superionic.transport.conductivity.arrhenius import ArrheniusFit
 from superionic.transport.conductivity.budget import TransferTerm, widened
+from superionic.transport.conductivity.model_form import ModelForm, reaching
 from superionic.transport.estimate import LEVEL_68, LEVEL_95, Estimate
 from superionic.transport.precision import Precision, precision_of
 
@@ -35,8 +36,8 @@ class ConductivityAt(Shown):
     value_S_per_cm
         σ; for an upper bound (`is_upper_bound`) read ``interval95_S_per_cm[1]`` instead.
     interval68_S_per_cm, interval95_S_per_cm
-        Intervals that hold the truth with 68.27 % and 95 % probability; the error of a student potential is part of
-        them where one is known.
+        Intervals that hold the truth with 68.27 % and 95 % probability; the error of a student potential and the
+        scatter between teachers are part of them where they are known.
     log_error
         Standard deviation of ln σ, all errors added in quadrature; inf for an upper bound.
     extrapolated
@@ -79,7 +80,7 @@ class ConductivityAt(Shown):
 class ConductivityBand:
     """The line with its intervals for a figure: (n,) numbers each, from the hottest to the coldest temperature.
 
-    Intervals are widened by the error of a student potential where one is known.
+    Intervals are widened by the error of a student potential and the scatter between teachers where they are known.
     """
 
     inverse_temperature_per_K: tuple[float, ...]
@@ -95,6 +96,7 @@ def read_off(
     temperature_K: float,
     *,
     transfer: TransferTerm | None = None,
+    model_form: ModelForm | None = None,
     simulated: bool = False,
 ) -> ConductivityAt:
     """Read σ off a line of ln(σT), or off those of the directions, summed.
@@ -107,6 +109,8 @@ def read_off(
         Temperature at which to read it.
     transfer
         Error that a student potential adds; independent, so added in quadrature to the logarithm's.
+    model_form
+        Lines of students of several teachers: intervals reach at least as far as their scatter demands.
     simulated
         Whether there are runs at this temperature.
 
@@ -124,12 +128,13 @@ def read_off(
             fix="Fit estimates, or give the errors of the points.",
         )
     value = float(point.value)
+    further = (transfer, model_form, temperature_K)
     return ConductivityAt(
         temperature_K=temperature_K,
         value_S_per_cm=value,
-        interval68_S_per_cm=_with_transfer(value, point.interval68, transfer, temperature_K, LEVEL_68),
-        interval95_S_per_cm=_with_transfer(value, point.interval95, transfer, temperature_K, LEVEL_95),
-        log_error=_log_error(point.log_error, transfer, temperature_K),
+        interval68_S_per_cm=_with_further(value, point.interval68, LEVEL_68, *further),
+        interval95_S_per_cm=_with_further(value, point.interval95, LEVEL_95, *further),
+        log_error=_log_error(point.log_error, *further),
         extrapolated=point.extrapolated,
         simulated=simulated,
         origin="line" if isinstance(line, ArrheniusFit) else "directions",
@@ -137,16 +142,21 @@ def read_off(
 
 
 def of_runs(
-    estimate_S_per_cm: Estimate, temperature_K: float, *, transfer: TransferTerm | None = None
+    estimate_S_per_cm: Estimate,
+    temperature_K: float,
+    *,
+    transfer: TransferTerm | None = None,
+    model_form: ModelForm | None = None,
 ) -> ConductivityAt:
     """Return σ from the runs at this temperature alone; an upper bound stays one."""
     e = estimate_S_per_cm
+    further = (transfer, model_form, temperature_K)
     return ConductivityAt(
         temperature_K=temperature_K,
         value_S_per_cm=e.value,
-        interval68_S_per_cm=_with_transfer(e.value, e.interval68, transfer, temperature_K, LEVEL_68),
-        interval95_S_per_cm=_with_transfer(e.value, e.interval95, transfer, temperature_K, LEVEL_95),
-        log_error=_log_error(e.log_error, transfer, temperature_K),
+        interval68_S_per_cm=_with_further(e.value, e.interval68, LEVEL_68, *further),
+        interval95_S_per_cm=_with_further(e.value, e.interval95, LEVEL_95, *further),
+        log_error=_log_error(e.log_error, *further),
         extrapolated=False,
         simulated=True,
         origin="runs",
@@ -159,6 +169,7 @@ def conductivity_band(
     report_temperatures_K: Sequence[float],
     *,
     transfer: TransferTerm | None = None,
+    model_form: ModelForm | None = None,
 ) -> ConductivityBand:
     """Read a line off at 60 temperatures, evenly spaced in 1/T.
 
@@ -167,7 +178,7 @@ def conductivity_band(
     """
     inverse = np.linspace(1.0 / max(temperatures_K), 1.0 / min([*report_temperatures_K, *temperatures_K]), _BAND_POINTS)
     inverse_temperatures = [float(x) for x in inverse]
-    points = [read_off(line, 1.0 / x, transfer=transfer) for x in inverse_temperatures]
+    points = [read_off(line, 1.0 / x, transfer=transfer, model_form=model_form) for x in inverse_temperatures]
     return ConductivityBand(
         inverse_temperature_per_K=tuple(inverse_temperatures),
         sigma_S_per_cm=tuple(p.value_S_per_cm for p in points),
@@ -178,13 +189,23 @@ def conductivity_band(
     )
 
 
-def _log_error(statistics: float, transfer: TransferTerm | None, temperature_K: float) -> float:
-    return statistics if transfer is None else math.hypot(statistics, transfer.log_error(temperature_K))
+def _log_error(
+    statistics: float, transfer: TransferTerm | None, model_form: ModelForm | None, temperature_K: float
+) -> float:
+    whole = statistics if transfer is None else math.hypot(statistics, transfer.log_error(temperature_K))
+    return whole if model_form is None else max(whole, model_form.log_error(temperature_K))
 
 
-def _with_transfer(
-    value: float, interval: Interval, transfer: TransferTerm | None, temperature_K: float, level: float
+def _with_further(
+    value: float,
+    interval: Interval,
+    level: float,
+    transfer: TransferTerm | None,
+    model_form: ModelForm | None,
+    temperature_K: float,
 ) -> Interval:
     wider = None if transfer is None else widened(value, interval, transfer.log_error(temperature_K), level)
     low, high = interval if wider is None else wider
+    if model_form is not None:
+        low, high = reaching(value, (low, high), model_form.log_error(temperature_K, level))
     return float(low), float(high)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, get_args
 
 from superionic.errors import AnalysisError, CalculationFailed
@@ -19,6 +20,7 @@ from superionic.transport.conductivity.doubts import (
     about_curvature,
     about_directions,
     about_line,
+    about_teachers,
     about_values,
     by_gravity,
     energy_is_unphysical,
@@ -32,6 +34,7 @@ from superionic.transport.conductivity.line import (
     of_runs,
     read_off,
 )
+from superionic.transport.conductivity.model_form import ModelForm, TeacherLine
 from superionic.transport.conductivity.slope_break import SlopeBreak, slope_break_of_estimates
 from superionic.transport.conductivity.vogel import VogelFit, vogel_fit_of_estimates
 from superionic.transport.diffusion.tensor import TensorEstimate, pool_tensors
@@ -139,9 +142,9 @@ class TemperatureDependence(Shown):
         Line of the requested form, whose slope is Ea; None without one.
     line
         Line of ln(σT) that σ is read off (σT, unlike D, includes the change of volume with temperature); None without
-        one. Neither line includes the transfer term.
+        one. Neither line includes the transfer term or the scatter between teachers.
     Ea_eV, Ea_error_eV
-        Activation energy with its error, including the transfer term; None without a line.
+        Activation energy with its error, including both; None without a line.
     slope_break
         Test of ln D for two regimes; None with fewer than five temperatures.
     directions
@@ -163,6 +166,8 @@ class TemperatureDependence(Shown):
         Sentences on the fit and the test for two regimes; `doubts` state their consequences for σ(T).
     no_line_reason
         Sentence that says why there is no line; None if there is one.
+    model_form
+        Lines of the students of several teachers, those of this σ(T) first; None unless others were given.
     """
 
     form: ArrheniusForm
@@ -182,6 +187,7 @@ class TemperatureDependence(Shown):
     doubts: tuple[Doubt, ...]
     flags: tuple[str, ...]
     no_line_reason: str | None
+    model_form: ModelForm | None = None
 
     @property
     def n_runs(self) -> int:
@@ -217,11 +223,18 @@ class TemperatureDependence(Shown):
         """
         point, unphysical = _simulated(temperature_K, self.points), self._unphysical
         if point is not None and (self.line is None or unphysical is not None):
-            return of_runs(point.conductivity_S_per_cm.estimate, temperature_K, transfer=self.transfer)
+            estimate = point.conductivity_S_per_cm.estimate
+            return of_runs(estimate, temperature_K, transfer=self.transfer, model_form=self.model_form)
         line = self.sigma_line
         if self.fit is None or self.line is None or line is None:
             return None
-        value = read_off(line, temperature_K, transfer=self.transfer, simulated=point is not None)
+        value = read_off(
+            line,
+            temperature_K,
+            transfer=self.transfer,
+            model_form=self.model_form,
+            simulated=point is not None,
+        )
         leads_nowhere = unphysical is not None or min(self.fit.Ea_eV, self.line.Ea_eV) <= 0.0
         return None if value.extrapolated and leads_nowhere else value
 
@@ -246,7 +259,9 @@ class TemperatureDependence(Shown):
     def _unphysical(self) -> ArrheniusFit | None:
         """The first line with an unphysical activation energy; the two lines differ only by the change of volume."""
         for each in (self.fit, self.line):
-            if each is not None and energy_is_unphysical(each.Ea_eV, _with_transfer(each.Ea_error_eV, self.transfer)):
+            if each is not None and energy_is_unphysical(
+                each.Ea_eV, _whole_error(each.Ea_error_eV, self.transfer, self.model_form)
+            ):
                 return each
         return None
 
@@ -258,12 +273,14 @@ class TemperatureDependence(Shown):
         judged = self._unphysical or self.fit
         if self.line is None or judged is None:
             return by_gravity([without_line(f"{self.no_line_reason} {_seen(self.points)}", withheld), *doubts])
-        Ea_error_eV = _with_transfer(judged.Ea_error_eV, self.transfer)
+        Ea_error_eV = _whole_error(judged.Ea_error_eV, self.transfer, self.model_form)
         stated = [value for value in values if value is not None]
         if self.directions is not None:
             doubts = (*doubts, *about_directions(self.directions, self.line, stated))
         if self.vogel is not None:
             doubts = (*doubts, *about_curvature(self.vogel, stated))
+        if self.model_form is not None:
+            doubts = (*doubts, *about_teachers(self.model_form, stated, self.budget))
         broken = None if self._bent_by_directions else self.slope_break
         return by_gravity([*about_line(self.line, judged.Ea_eV, Ea_error_eV, broken, withheld), *doubts])
 
@@ -289,6 +306,8 @@ def temperature_dependence(
     form: ArrheniusForm,
     report_temperatures_K: Sequence[float],
     transfer: TransferTerm | None = None,
+    teacher: str = "",
+    others: Mapping[str, TemperatureDependence] = MappingProxyType({}),
 ) -> TemperatureDependence:
     """Average replicas and orderings at each temperature, fit the lines, and read σ off.
 
@@ -302,6 +321,11 @@ def temperature_dependence(
         Temperatures at which to state σ; the first is the headline's.
     transfer
         Error that a student potential adds.
+    teacher
+        Name of the teacher of the students that drove the runs; only used beside others.
+    others
+        σ(T) of the same material by the students of further teachers, by their names. Their scatter is the error of the
+        model's form; those without a line are left out with a flag.
 
     Returns
     -------
@@ -355,22 +379,30 @@ def temperature_dependence(
             fit=fit,
             line=line,
             Ea_eV=fit.Ea_eV,
-            Ea_error_eV=_with_transfer(fit.Ea_error_eV, transfer),
+            Ea_error_eV=_whole_error(fit.Ea_error_eV, transfer, None),
             slope_break=broken,
             directions=direction_lines(temperatures, [point.conductivity_tensor_S_per_cm for point in points], sigma),
             vogel=vogel_fit_of_estimates(temperatures, sigma),
         )
+        model_form, lost = _model_form(teacher, known, others)
+        known = replace(known, model_form=model_form, Ea_error_eV=_whole_error(fit.Ea_error_eV, transfer, model_form))
         sigma_line = known.sigma_line or line
         break_flag = None if broken is None or known._bent_by_directions else broken.flag
         dependence = replace(
             known,
-            band=conductivity_band(sigma_line, temperatures, report_K, transfer=transfer),
+            band=conductivity_band(sigma_line, temperatures, report_K, transfer=transfer, model_form=model_form),
             predictions=tuple(
-                read_off(sigma_line, t, transfer=transfer, simulated=_simulated(t, points) is not None)
+                read_off(
+                    sigma_line,
+                    t,
+                    transfer=transfer,
+                    model_form=model_form,
+                    simulated=_simulated(t, points) is not None,
+                )
                 for t in report_K
             ),
-            budget=error_budget(fit, sigma_line, pooled, report_K, transfer),
-            flags=(*fit.flags, *([break_flag] if break_flag else [])),
+            budget=error_budget(fit, sigma_line, pooled, report_K, transfer, model_form),
+            flags=(*fit.flags, *([break_flag] if break_flag else []), *lost),
         )
     return replace(dependence, doubts=dependence._doubts(report_K))
 
@@ -416,10 +448,28 @@ def _pooled(estimates: Sequence[Estimate], orderings: Sequence[str]) -> PooledEs
     return replace(pooled, estimate=respect_bounds(pooled.estimate, estimates, shares))
 
 
-def _with_transfer(Ea_error_eV: float | None, transfer: TransferTerm | None) -> float | None:
-    if Ea_error_eV is None or transfer is None:
-        return Ea_error_eV
-    return math.hypot(Ea_error_eV, transfer.Ea_eV)
+def _whole_error(
+    Ea_error_eV: float | None, transfer: TransferTerm | None, model_form: ModelForm | None
+) -> float | None:
+    if Ea_error_eV is None:
+        return None
+    whole = Ea_error_eV if transfer is None else math.hypot(Ea_error_eV, transfer.Ea_eV)
+    return whole if model_form is None else max(whole, model_form.Ea_error_eV())
+
+
+def _model_form(
+    teacher: str, known: TemperatureDependence, others: Mapping[str, TemperatureDependence]
+) -> tuple[ModelForm | None, tuple[str, ...]]:
+    """Put the lines of all teachers together; returns them, and flags for those without a line."""
+    lines = {name: TeacherLine.of(name, dependence) for name, dependence in {teacher: known, **others}.items()}
+    flags = tuple(
+        f"The students of {name} give no Arrhenius line ({others[name].no_line_reason}), and are not part of the error "
+        "of the model's form."
+        for name, line in lines.items()
+        if line is None and name in others
+    )
+    with_line = tuple(line for line in lines.values() if line is not None)
+    return ModelForm(with_line) if len(with_line) > 1 else None, flags
 
 
 def _simulated(temperature_K: float, points: Sequence[TemperaturePoint]) -> TemperaturePoint | None:

@@ -15,6 +15,7 @@ from scipy import special
 
 from superionic.errors import AnalysisError
 from superionic.transport.conductivity.arrhenius import ArrheniusFit, Bounds, arrhenius_fit_estimates, bound_log_error
+from superionic.transport.conductivity.model_form import width_factor
 from superionic.transport.estimate import LEVEL_68, LEVEL_95, Estimate, student_quantile
 from superionic.units import BOLTZMANN_EV_PER_K
 
@@ -126,8 +127,8 @@ def posterior_samples(dependence: TemperatureDependence, n: int, *, seed: int = 
 
     D* at each temperature is drawn from its intervals, and D_σ with the correlation to D* that their Haven ratio
     implies. The line moves with the D* to which it was fitted, according to its covariance, upper bounds included; the
-    error of a student potential is added. Where directions differ in activation energy, σ is drawn independently from
-    their joint posterior.
+    error of a student potential, and what the scatter between teachers adds, are added. Where directions differ in
+    activation energy, σ is drawn independently from their joint posterior.
 
     Parameters
     ----------
@@ -178,6 +179,7 @@ def posterior_samples(dependence: TemperatureDependence, n: int, *, seed: int = 
     directions = dependence.directions
     summed = directions is not None and directions.usable
     joint = rng.normal(size=(n, 2 * len(directions.lines))) if directions is not None and summed else None
+    ln_moves, Ea_moves = _model_moves(dependence, rng, n)
     columns = []
     for temperature, value in stated_sigma:
         if value.origin == "runs":
@@ -189,8 +191,9 @@ def posterior_samples(dependence: TemperatureDependence, n: int, *, seed: int = 
             inverse = 1.0 / (BOLTZMANN_EV_PER_K * temperature)
             drawn = np.exp(of_sigma[:, 0] - of_sigma[:, 1] * inverse) / temperature
         lever = (1.0 / temperature - 1.0 / at) / BOLTZMANN_EV_PER_K
-        columns.append((temperature, drawn * np.exp(transfer_ln - transfer_Ea * lever)))
-    Ea = (of_d if dependence.form == "lnD" else of_sigma)[:, 1] + transfer_Ea
+        moved = drawn * np.exp(transfer_ln - transfer_Ea * lever)
+        columns.append((temperature, moved * np.exp(np.clip(ln_moves.get(temperature, 0.0), -600.0, 600.0))))
+    Ea = (of_d if dependence.form == "lnD" else of_sigma)[:, 1] + transfer_Ea + Ea_moves
     return _samples(temperatures, tracer, charge, (Ea, of_d[:, 0]), columns)
 
 
@@ -233,6 +236,32 @@ def _samples(
         sigma_temperature_K=np.array([t for t, _ in sigma], dtype=np.float64),
         sigma_S_per_cm=np.stack([drawn for _, drawn in sigma], axis=1) if sigma else np.zeros((len(tracer), 0)),
     )
+
+
+def _model_moves(
+    dependence: TemperatureDependence, rng: np.random.Generator, n: int
+) -> tuple[dict[float, FloatArray], FloatArray]:
+    """Draw what the scatter between teachers adds to ln σ at each report temperature, and to Ea, (n,) each.
+
+    Draws lie along the differences between the teachers' lines, so that Ea and σ move together as they do between
+    teachers. Their length has the tails of Student's t, scaled to the 68 % width of the budget.
+    """
+    model = dependence.model_form
+    term = next((term for term in dependence.budget if term.source == "model form"), None)
+    if model is None or term is None:
+        return {}, np.zeros(n)
+    k = len(model.teachers)
+    size = np.sqrt((k - 1) / rng.chisquare(k - 1, n)) * width_factor(k, LEVEL_68) / student_quantile(LEVEL_68, k - 1)
+    along = rng.normal(size=(n, k)) / math.sqrt(k - 1) * size[:, None]
+
+    def moves(values: Sequence[float], whole: float, added: float) -> FloatArray:
+        differences = np.array(values) - np.mean(values)
+        return np.asarray(along @ differences * (added / whole if whole > 0.0 else 0.0))
+
+    of_ln = {
+        t: moves([each.ln_sigma(t) for each in model.teachers], model.log_error(t), added) for t, added in term.ln_sigma
+    }
+    return of_ln, moves([each.Ea_eV for each in model.teachers], model.Ea_error_eV(), term.Ea_eV or 0.0)
 
 
 def _charge(point: TemperaturePoint, scores: FloatArray, own: FloatArray) -> FloatArray:
