@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -133,6 +133,25 @@ class NepModel:
         table = np.full(len(chemical_symbols), -1, dtype=np.int64)
         table[self.numbers] = np.arange(len(self.numbers))
         return table[np.asarray(numbers, dtype=np.int64)]
+
+    def of_types(self, types: IntArray) -> NepModel:
+        """Give the potential of these types alone, in this order."""
+        if np.array_equal(types, np.arange(len(self.numbers))):
+            return self
+        square = np.ix_(types, types)
+        return replace(
+            self,
+            numbers=self.numbers[types],
+            c_radial=self.c_radial[square],
+            c_angular=self.c_angular[square],
+            w0=self.w0[types],
+            b0=self.b0[types],
+            w1=self.w1[types],
+            bias_eV=self.bias_eV[types],
+            zbl_inner_A=self.zbl_inner_A[square],
+            zbl_outer_A=self.zbl_outer_A[square],
+            active_inverse=self.active_inverse[types] if self.active_inverse.size else self.active_inverse,
+        )
 
     def kernel_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Give writable copies by name for the compiled loops, which would be compiled again for frozen arrays."""
