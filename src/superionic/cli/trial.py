@@ -53,12 +53,11 @@ def try_command(
         block=block,
     )
     if plan:
-        opened = trial.campaign()
-        made = opened.check()
+        made = trial.plan()
         if as_json:
             typer.echo(json.dumps(made.to_dict(), indent=1))
         else:
-            show_plan(opened, made)
+            show_plan(trial.campaign(), made)
         return
     with run_progress(quiet=quiet or as_json) as reporter:
         look = trial.run(reporter=reporter, workers=workers)
