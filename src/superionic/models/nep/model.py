@@ -240,10 +240,13 @@ class NepModel:
         PotentialError
             If the text is not of that kind, or holds too few or too many numbers.
         """
-        lines = [line.split() for line in text.splitlines() if line.strip()]
+        # A universal potential has 700,000 numbers, one a line, which are split at once.
+        begin = re.search(r"^\s*[-+.\d]", text, re.MULTILINE)
+        end = len(text) if begin is None else begin.start()
+        lines = [line.split() for line in text[:end].splitlines() if line.strip()]
         fix = "Give an energy model that GPUMD or superionic wrote (nep4, nep4_zbl, nep5 or nep5_zbl)."
         try:
-            return cls(**_parse(lines))
+            return cls(**_parse(lines, text[end:].split()))
         except PotentialError as error:
             raise PotentialError(error.message, where=where, fix=error.fix or fix) from error
         except (ValueError, IndexError, KeyError) as error:
@@ -251,7 +254,7 @@ class NepModel:
 
 
 def _parse(  # noqa: PLR0912, PLR0915 - the file, line by line
-    lines: list[list[str]],
+    lines: list[list[str]], numbers: list[str]
 ) -> dict[str, Any]:
     kind, t = lines[0][0], int(lines[0][1])
     if kind not in _HEADERS:
@@ -259,12 +262,8 @@ def _parse(  # noqa: PLR0912, PLR0915 - the file, line by line
     symbols = lines[0][2:]
     if len(symbols) != t or any(symbol not in atomic_numbers for symbol in symbols):
         raise ValueError("its first line does not name its elements")
-    head: dict[str, list[str]] = {}
-    at = 1
-    while at < len(lines) and re.match(r"[A-Za-z]", lines[at][0]):
-        head[lines[at][0]] = lines[at][1:]
-        at += 1
-    values = np.array([float(line[0]) for line in lines[at:]])
+    head = {name: words for name, *words in lines[1:]}
+    values = np.array([float(number) for number in numbers])
     if len(head["cutoff"]) != 4:
         raise ValueError("it has cutoffs by element, which are not supported here")
     cutoffs = [float(word) for word in head["cutoff"][:2]]
