@@ -232,7 +232,7 @@ def try_crystal(
     block: str | None = None,
     workers: int | None = None,
 ) -> FirstLook:
-    """Look whether and how a crystal conducts: hot runs of two minutes or so by a fast potential in the refined cell.
+    """Look whether and how a crystal conducts: hot runs of about a minute by a fast potential in the refined cell.
 
     Parameters are those of :class:`Trial`; `workers` are processes, one per core if None.
 
