@@ -253,9 +253,7 @@ class NepModel:
             raise PotentialError(f"The file is not a readable nep.txt: {error}.", where=where, fix=fix) from error
 
 
-def _parse(  # noqa: PLR0912, PLR0915 - the file, line by line
-    lines: list[list[str]], numbers: list[str]
-) -> dict[str, Any]:
+def _parse(lines: list[list[str]], numbers: list[str]) -> dict[str, Any]:
     kind, t = lines[0][0], int(lines[0][1])
     if kind not in _HEADERS:
         raise ValueError(f"it begins with {kind!r}")
