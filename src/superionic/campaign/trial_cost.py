@@ -25,13 +25,15 @@ _STEPS: Final = 60
 _STILL_FS: Final = 0.1
 """Time step of the steps that are timed: an ordering that is not relaxed flies apart at 2 fs."""
 
-# On the machine of which PACE_S is the pace: CPU seconds of a worker's start, of the driver and of orderings, of the
-# analysis of a run, and evaluations of a relaxation.
-_PACE_S: Final = 0.045
-_WORKER_S: Final = 2.0
-_DRIVER_S: Final = 5.0
-_ANALYSIS_S: Final = 2.5
+# CPU seconds where 100,000 numbers are read in _PACE_S: a worker with its imports and compiled loops, the driver with
+# the orderings, and the analysis of a run (Li10GeP2S12, 20 ions, 1,001 frames).
+_PACE_S: Final = 0.03
+_WORKER_S: Final = 3.2
+_DRIVER_S: Final = 7.0
+_ANALYSIS_S: Final = 2.2
 _RELAXATION_STEPS: Final = 60
+_IN_A_RUN: Final = 1.2
+"""Steps of a run over those that are timed: neighbour lists, monitors, frames, and another run on the next core."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class UnitCosts:
     load_s
         To load the potential in a process.
     step_s
-        A step of dynamics in the cell that is run, its share of neighbour lists included.
+        A step of dynamics in the cell that is run.
     pace
         How long the rest takes here, relative to the machine on which its times were measured.
     """
@@ -84,7 +86,7 @@ def unit_costs(entry: Mapping[str, Any], atoms: Atoms, file: CampaignFile) -> Un
         run_segment(begun.state, potential, still, _STEPS)
     except CalculationFailed:  # atoms that overlap before they are relaxed: the plan stands as it is
         return None
-    return UnitCosts(load_s, (time.process_time() - began) / _STEPS, _pace())
+    return UnitCosts(load_s, _IN_A_RUN * (time.process_time() - began) / _STEPS, _pace())
 
 
 def with_measured(plan: Plan, costs: UnitCosts, file: CampaignFile) -> Plan:
@@ -100,8 +102,7 @@ def with_measured(plan: Plan, costs: UnitCosts, file: CampaignFile) -> Plan:
         length_ps += settings.heating_ps + lengths.nvt_equilibration_ps + lengths.production_ps
     repeats = abs(round(float(np.linalg.det(np.array(settings.supercell)))))
     relaxed = min(plan.spaces[0].distinct, file.enumerate.ewald_keep)
-    workers = min(plan.workers, relaxed)
-    start_s = workers * (costs.load_s + costs.pace * _WORKER_S)
+    start_s = min(plan.workers, len(settings.temperatures_K)) * (costs.load_s + costs.pace * _WORKER_S)
     seconds = {
         "enumerate": costs.pace * _DRIVER_S,
         "rank": start_s + relaxed * _RELAXATION_STEPS * costs.step_s / repeats,
