@@ -11,6 +11,7 @@ import pytest
 import superionic as si
 from superionic.campaign import trial
 from superionic.campaign.file.load import load_campaign
+from superionic.campaign.trial_cost import UnitCosts, with_measured
 from superionic.cli.main import main
 from superionic.errors import CampaignFileError, PotentialError
 
@@ -73,6 +74,19 @@ def test_the_file_is_a_campaign_sized_for_a_minute(tmp_path):
     with pytest.raises(CampaignFileError, match="was changed") as caught:
         one.campaign()
     assert "superionic run" in caught.value.fix
+
+
+def test_the_plan_counts_steps_at_the_cost_of_one_measured_here(tmp_path):
+    one = trial.Trial(EXAMPLE / "li3ycl6_p-3m1.cif", potential=PAIR, folder=tmp_path)
+    plan = one.plan()
+    lines = {line.stage: line for line in plan.lines}
+    assert "report" not in lines  # a first look writes none
+    assert {lines[stage].basis for stage in ("rank", "transport", "analyse")} == {"measured here"}
+    known = with_measured(one.campaign().check(), UnitCosts(load_s=0.0, step_s=0.01, pace=0.0), one.campaign().file)
+    seconds = {line.stage: 3600.0 * line.cpu_hours for line in known.lines}
+    # Three runs of 23 ps, 2 fs a step; five relaxations of sixty steps in a quarter of the atoms.
+    assert seconds["transport"] == pytest.approx(34_500 * 0.01)
+    assert seconds["rank"] == pytest.approx(5 * 60 * 0.01 / 4)
 
 
 def test_an_unknown_potential_is_refused_with_those_that_are_known():

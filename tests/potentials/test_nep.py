@@ -76,6 +76,39 @@ def test_energy_forces_and_stress_are_those_of_another_code() -> None:
     assert np.abs(result.stress_eV_per_A3 - CALORINE_STRESS_EV_PER_A3).max() < 1e-8
 
 
+def among_others(narrow: NepModel, n_types: int, rows: list[int]) -> NepModel:
+    """The potential as some types of a larger one, whose others have random parameters."""
+    rng, arrays = np.random.default_rng(7), narrow.to_arrays()
+    for name in ("numbers", "bias_eV", "w0", "b0", "w1", "active_inverse"):
+        wide = rng.normal(size=(n_types, *arrays[name].shape[1:]))
+        wide[rows] = arrays[name]
+        arrays[name] = wide
+    for name in ("c_radial", "c_angular", "zbl_inner_A", "zbl_outer_A"):
+        wide = rng.normal(size=(n_types, n_types, *arrays[name].shape[2:]))
+        wide[np.ix_(rows, rows)] = arrays[name]
+        arrays[name] = wide
+    others = [row for row in range(n_types) if row not in rows]
+    arrays["numbers"][others] = np.arange(60, 60 + len(others))
+    return NepModel.from_arrays(arrays)
+
+
+def test_elements_that_are_not_there_change_and_cost_nothing() -> None:
+    narrow, atoms = model(), crystal()
+    inverse = np.random.default_rng(2).normal(size=(3, narrow.dim + 1, narrow.dim + 1))
+    narrow = NepModel.from_arrays(narrow.to_arrays() | {"active_inverse": inverse})
+    few, many = potential(narrow), potential(among_others(narrow, 60, [50, 4, 22]))
+    result = many.evaluate(atoms)
+    assert result.energy_eV == pytest.approx(CALORINE_ENERGY_EV, abs=1e-6)
+    assert np.abs(result.forces_eV_per_A[[0, 10, 29]] - CALORINE_FORCES_EV_PER_A).max() < 1e-6
+    # Without Y and then with it: the tables follow the structure.
+    for some in (atoms[atoms.numbers != 39], atoms):
+        ours, theirs = many.evaluate(some), few.evaluate(some)
+        assert ours.energy_eV == pytest.approx(theirs.energy_eV, rel=1e-13)
+        assert np.abs(ours.forces_eV_per_A - theirs.forces_eV_per_A).max() < 1e-12
+        assert np.allclose(many.extrapolation_grade(some), few.extrapolation_grade(some), rtol=1e-10)
+    assert {array.shape[0] for name, array in many._arrays.items() if name.startswith(("c_", "w0"))} == {3}
+
+
 @pytest.mark.parametrize(("l_max", "four", "five"), [(1, 0, 1), (2, 1, 0), (3, 0, 0), (4, 1, 1)])
 def test_every_shape_passes_the_contract(tmp_path: Path, l_max: int, four: int, five: int) -> None:
     file = tmp_path / "nep.txt"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -139,6 +139,7 @@ class Trial:
         self.guess = guess_settings(path, mobile_ion=mobile_ion, oxidation_states=oxidation_states, block=block)
         self.folder = Path(folder) if folder is not None else Path(f"try-{plain_name(path.stem).strip(chr(34))}")
         self.text = first_look_text(path, self.guess, self.folder, potential or FAST, block)
+        self._crystal, self._block, self._potential = path, block, potential or FAST
 
     @property
     def file(self) -> Path:
@@ -169,8 +170,28 @@ class Trial:
         return Campaign.load(self.file)
 
     def plan(self) -> Plan:
-        """Say what would be run and what it costs. Nothing is computed."""
-        return self.campaign().check()
+        """Say what would be run and what it costs on this machine as it is now. Nothing is run.
+
+        Where the potential runs in this Python, a few steps in the crystal are timed; else costs are those on record.
+        """
+        from superionic.campaign.trial_cost import unit_costs, with_measured
+        from superionic.enumeration.request import enumerate_orderings
+
+        campaign = self.campaign()
+        plan = campaign.check()
+        plan = replace(plan, lines=tuple(line for line in plan.lines if line.stage != "report"))
+        is_here = all(kind == "current" for kind in plan.engines.values())
+        if not is_here or all(line.basis == "measured" for line in plan.lines):
+            return plan
+        drawn = enumerate_orderings(
+            self._crystal,
+            block=self._block,
+            supercell=self.guess.supercell,
+            oxidation_states=self.guess.charges,
+            sample_draws=1,
+        )
+        costs = unit_costs(self._potential, drawn.atoms()[0].repeat(_repeats(self.guess)), campaign.file)
+        return plan if costs is None else with_measured(plan, costs, campaign.file)
 
     def run(self, *, reporter: Reporter | None = None, workers: int | None = None) -> FirstLook:
         """Run what is not done yet, and judge it."""
@@ -211,7 +232,7 @@ def try_crystal(
     block: str | None = None,
     workers: int | None = None,
 ) -> FirstLook:
-    """Look whether and how a crystal conducts: hot runs of two minutes or so by a fast potential in the refined cell.
+    """Look whether and how a crystal conducts: hot runs of about a minute by a fast potential in the refined cell.
 
     Parameters are those of :class:`Trial`; `workers` are processes, one per core if None.
 

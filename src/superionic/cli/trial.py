@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 def try_command(
     crystal: CrystalArgument,
-    plan: Annotated[bool, typer.Option("--plan", help="Say what would be run and what it costs; run nothing.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what would be run and what it costs, by timing some steps; run nothing.")
+    ] = False,
     potential: Annotated[
         str, typer.Option(help="Potential that runs it: nep89, or an engine with its usual model, such as chgnet.")
     ] = "nep89",
@@ -35,7 +37,7 @@ def try_command(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look, in some two minutes, whether and how a crystal conducts: hot runs by a fast potential in the refined cell.
+    """Look, in about a minute, whether and how a crystal conducts: hot runs by a fast potential in the refined cell.
 
     It tells conductors from insulators, along which axes ions move, and whether the framework holds. It gives no
     conductivity at room temperature: for that, write a campaign (superionic init).
@@ -53,12 +55,11 @@ def try_command(
         block=block,
     )
     if plan:
-        opened = trial.campaign()
-        made = opened.check()
+        made = trial.plan()
         if as_json:
             typer.echo(json.dumps(made.to_dict(), indent=1))
         else:
-            show_plan(opened, made)
+            show_plan(trial.campaign(), made)
         return
     with run_progress(quiet=quiet or as_json) as reporter:
         look = trial.run(reporter=reporter, workers=workers)

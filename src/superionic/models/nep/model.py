@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -134,6 +134,25 @@ class NepModel:
         table[self.numbers] = np.arange(len(self.numbers))
         return table[np.asarray(numbers, dtype=np.int64)]
 
+    def of_types(self, types: IntArray) -> NepModel:
+        """Give the potential of these types alone, in this order."""
+        if np.array_equal(types, np.arange(len(self.numbers))):
+            return self
+        square = np.ix_(types, types)
+        return replace(
+            self,
+            numbers=self.numbers[types],
+            c_radial=self.c_radial[square],
+            c_angular=self.c_angular[square],
+            w0=self.w0[types],
+            b0=self.b0[types],
+            w1=self.w1[types],
+            bias_eV=self.bias_eV[types],
+            zbl_inner_A=self.zbl_inner_A[square],
+            zbl_outer_A=self.zbl_outer_A[square],
+            active_inverse=self.active_inverse[types] if self.active_inverse.size else self.active_inverse,
+        )
+
     def kernel_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Give writable copies by name for the compiled loops, which would be compiled again for frozen arrays."""
         return self.to_arrays() | {"charges": self.numbers.astype(np.float64)}
@@ -221,31 +240,28 @@ class NepModel:
         PotentialError
             If the text is not of that kind, or holds too few or too many numbers.
         """
-        lines = [line.split() for line in text.splitlines() if line.strip()]
+        # A universal potential has 700,000 numbers, one a line, which are split at once.
+        begin = re.search(r"^\s*[-+.\d]", text, re.MULTILINE)
+        end = len(text) if begin is None else begin.start()
+        lines = [line.split() for line in text[:end].splitlines() if line.strip()]
         fix = "Give an energy model that GPUMD or superionic wrote (nep4, nep4_zbl, nep5 or nep5_zbl)."
         try:
-            return cls(**_parse(lines))
+            return cls(**_parse(lines, text[end:].split()))
         except PotentialError as error:
             raise PotentialError(error.message, where=where, fix=error.fix or fix) from error
         except (ValueError, IndexError, KeyError) as error:
             raise PotentialError(f"The file is not a readable nep.txt: {error}.", where=where, fix=fix) from error
 
 
-def _parse(  # noqa: PLR0912, PLR0915 - the file, line by line
-    lines: list[list[str]],
-) -> dict[str, Any]:
+def _parse(lines: list[list[str]], numbers: list[str]) -> dict[str, Any]:
     kind, t = lines[0][0], int(lines[0][1])
     if kind not in _HEADERS:
         raise ValueError(f"it begins with {kind!r}")
     symbols = lines[0][2:]
     if len(symbols) != t or any(symbol not in atomic_numbers for symbol in symbols):
         raise ValueError("its first line does not name its elements")
-    head: dict[str, list[str]] = {}
-    at = 1
-    while at < len(lines) and re.match(r"[A-Za-z]", lines[at][0]):
-        head[lines[at][0]] = lines[at][1:]
-        at += 1
-    values = np.array([float(line[0]) for line in lines[at:]])
+    head = {name: words for name, *words in lines[1:]}
+    values = np.array([float(number) for number in numbers])
     if len(head["cutoff"]) != 4:
         raise ValueError("it has cutoffs by element, which are not supported here")
     cutoffs = [float(word) for word in head["cutoff"][:2]]

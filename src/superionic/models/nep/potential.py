@@ -45,9 +45,11 @@ class NepPotential(BasePotential):
         self.model = model
         self._warned = False
         self._list = NeighbourList(float(model.cutoffs_A[0]))
-        self._arrays = model.kernel_arrays()
+        # What the loops see: the elements of the structure at hand, as rows of the model and by atom among these rows.
         self._numbers = b""
+        self._rows: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._types: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._arrays: dict[str, npt.NDArray[Any]] = {}
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
         """Energy, forces and, if ``stress``, stress of ``atoms``; see :class:`Potential`.
@@ -66,8 +68,8 @@ class NepPotential(BasePotential):
             raise PotentialError(
                 "Stress needs a structure that is periodic in all directions.", fix="Evaluate it with stress=False."
             )
-        arrays = self._arrays
         positions = self._prepare(atoms)
+        arrays = self._arrays
         energies, forces, virial = np.zeros(len(atoms)), np.zeros((len(atoms), 3)), np.zeros((3, 3))
         nep_kernels.evaluate(
             positions,
@@ -139,9 +141,9 @@ class NepPotential(BasePotential):
             )
         features = np.column_stack([self.descriptors(atoms), np.ones(len(atoms))])
         grades = np.zeros(len(atoms))
-        for kind in np.unique(self._types):
+        for kind, row in enumerate(self._rows):
             chosen = self._types == kind
-            grades[chosen] = np.abs(features[chosen] @ self.model.active_inverse[kind]).max(axis=1)
+            grades[chosen] = np.abs(features[chosen] @ self.model.active_inverse[row]).max(axis=1)
         return grades
 
     def to_text(self) -> str:
@@ -152,7 +154,10 @@ class NepPotential(BasePotential):
         numbers = atoms.numbers.tobytes()
         if numbers != self._numbers:
             self.check_elements(atoms)
-            self._types = self.model.types_of(atoms.numbers)
+            rows, self._types = np.unique(self.model.types_of(atoms.numbers), return_inverse=True)
+            if not self._arrays or not np.array_equal(rows, self._rows):
+                # A universal potential has tables of thousands of pairs of elements, a crystal some ten of them.
+                self._rows, self._arrays = rows, self.model.of_types(rows).kernel_arrays()
             self._numbers = numbers
         positions = np.ascontiguousarray(atoms.positions, dtype=np.float64)
         self._list.update(positions, np.array(atoms.cell.array, dtype=np.float64), np.array(atoms.pbc, dtype=bool))

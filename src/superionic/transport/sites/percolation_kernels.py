@@ -112,10 +112,12 @@ def flood(  # noqa: PLR0912, PLR0915 -- one loop over neighbours; calls would co
     # are joined and searched, which fit into the cache.
     node_of = np.full(n, -1, dtype=np.int32)
     cell = np.zeros((n, 3), dtype=np.int32)
-    room, n_nodes = 1024, 0
-    parent, offset = np.zeros(room, dtype=np.int64), np.zeros((room, 3), dtype=np.int64)
-    size, basis = np.zeros(room, dtype=np.int64), np.zeros((room, 3, 3), dtype=np.int64)
-    rank, axes, peak = np.zeros(room, dtype=np.int64), np.zeros(room, dtype=np.int64), np.zeros(room, dtype=np.int64)
+    # No two peaks are neighbours: at most one voxel in two along each axis is one. Memory that is not written to is
+    # not taken.
+    room, n_nodes = n // 8 + 1, 0
+    parent, size, peak = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
+    rank, axes = np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int64)
+    offset, basis = np.empty((room, 3), dtype=np.int64), np.empty((room, 3, 3), dtype=np.int64)
     n_merges = 0
     best_rank, best_axes = 0, 0
     for voxel in order:
@@ -172,12 +174,6 @@ def flood(  # noqa: PLR0912, PLR0915 -- one loop over neighbours; calls would co
                     if own < 0 or values[other] > values[own]:
                         own, oa, ob, oc = other, sa, sb, sc
         if root < 0:
-            if n_nodes == room:
-                parent, offset = np.concatenate((parent, parent)), np.concatenate((offset, offset))
-                size, basis = np.concatenate((size, size)), np.concatenate((basis, basis))
-                rank, axes = np.concatenate((rank, rank)), np.concatenate((axes, axes))
-                peak = np.concatenate((peak, peak))
-                room *= 2
             root = n_nodes
             n_nodes += 1
             parent[root], size[root], rank[root], axes[root], peak[root] = root, 1, 0, 0, voxel
