@@ -155,7 +155,8 @@ def test_forces_and_stress_are_the_derivatives_of_the_energy(engine_call: Callab
     found = engine_call("gpaw", "superionic.labels.conformance:derivatives", request)
     assert found["same_basis"]
     assert found["force_eV_per_A"] < 4e-4
-    assert found["stress_GPa"] < 0.003
+    # By PBE about 0.01 GPa at most in any component, as the weights are 0.3 and more; r2SCAN converges less far.
+    assert found["stress_GPa"] < {"PBE": 0.0035, "r2SCAN": 0.008}[functional]
 
 
 @pytest.mark.engine("gpaw")
