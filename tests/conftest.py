@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -54,6 +55,26 @@ def engine_call() -> Iterator[Callable[..., Any]]:
 
     yield call
     close()
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Return a folder by its name, which the first of the processes that share the tests out has filled."""
+    common = tmp_path_factory.getbasetemp()
+    if common.name.startswith("popen-"):  # one of several processes: their common folder
+        common = common.parent
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder = common / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "made").exists():
+                fill(folder)
+                (folder / "made").touch()
+        return folder
+
+    return make
 
 
 @pytest.fixture

@@ -41,13 +41,11 @@ analyse: {density_grid_A: 1.0}
 
 
 @pytest.fixture(scope="session")
-def finished_folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_folder(root: Path, made_once: Callable[..., Path]) -> Path:
     """A folder with the small campaign, run to its end; not to be changed."""
     from superionic import Campaign
 
-    folder = tmp_path_factory.mktemp("finished")
-    Campaign.load(_write(root, folder, ())).run()
-    return folder
+    return made_once("finished", lambda folder: Campaign.load(_write(root, folder, ())).run())
 
 
 @pytest.fixture

@@ -293,10 +293,17 @@ def test_one_shot_samples_all_temperatures_with_the_pretrained_potential(root, t
     assert results.validate is None
 
 
+@pytest.fixture(scope="module")
+def active(root, tmp_path_factory):
+    """A folder with an active loop that ran undisturbed, its results, and what every task gave."""
+    folder = tmp_path_factory.mktemp("active")
+    campaign = Campaign.load(written(root, folder, ACTIVE))
+    return folder, campaign.run(write_report=False), products(campaign.run_folder / "store")
+
+
 @pytest.mark.slow
-def test_the_active_loop_labels_what_the_committee_disagrees_about_until_it_may_not_go_on(root, tmp_path):
-    campaign = Campaign.load(written(root, tmp_path, ACTIVE))
-    results = campaign.run(write_report=False)
+def test_the_active_loop_labels_what_the_committee_disagrees_about_until_it_may_not_go_on(root, active):
+    folder, results, _ = active
     learning = results.learning
     assert [entry.round for entry in learning.rounds] == [2, 3]
     plain = [run for sampled in results.sample for run in sampled.runs if run.explored is None]
@@ -315,7 +322,7 @@ def test_the_active_loop_labels_what_the_committee_disagrees_about_until_it_may_
     assert ("too alike" in said) == (worst < 0.3 * error)
     # A threshold that nothing reaches: the loop ends after its first exploration.
     easy = ACTIVE.replace("collect_above_eV_per_A: 0.01", "collect_above_eV_per_A: 49.9")
-    calm = Campaign.load(written(root, tmp_path, easy)).run(write_report=False)
+    calm = Campaign.load(written(root, folder, easy)).run(write_report=False)
     assert calm.learning.ended == "the committee agrees"
     # Runs that fell over all the same (the committee was wrong together) gave their last frames.
     rounds = calm.learning.rounds
@@ -323,7 +330,7 @@ def test_the_active_loop_labels_what_the_committee_disagrees_about_until_it_may_
     assert rounds[-1].stopped == rounds[-1].above == 0
     # And a budget of labels ends it, too.
     poor = ACTIVE.replace("max_rounds: 1", "max_rounds: 1, max_labels: 14")
-    spent = Campaign.load(written(root, tmp_path, poor)).run(write_report=False)
+    spent = Campaign.load(written(root, folder, poor)).run(write_report=False)
     assert spent.learning.ended == "all labels are used up"
 
 
@@ -405,9 +412,7 @@ KILLS += [("train", "stored", 2)]
 
 
 @pytest.mark.slow
-def test_kills_at_each_moment_of_labelling_and_training_change_no_byte(root, tmp_path):
-    undisturbed = Campaign.load(written(root, tmp_path / "undisturbed", ACTIVE))
-    undisturbed.run(write_report=False)
+def test_kills_at_each_moment_of_labelling_and_training_change_no_byte(root, tmp_path, active):
     path = written(root, tmp_path / "killed", ACTIVE)
     ledger = path.parent / "runs" / "learning" / LEDGER
     (tmp_path / "driver.py").write_text(DRIVER)
@@ -428,8 +433,8 @@ def test_kills_at_each_moment_of_labelling_and_training_change_no_byte(root, tmp
             open_ones = [record for record in found.find("") if record.state == "running"]
             assert stage in {record.stage for record in ([last] if moment == "recorded" else open_ones)}, moment
     assert run_until("no stage", "at work", 1) == 0
-    ours, theirs = products(path.parent / "runs" / "learning" / "store"), products(undisturbed.run_folder / "store")
-    assert ours == theirs
+    ours = products(path.parent / "runs" / "learning" / "store")
+    assert ours == active[2]
     assert any(b"arrays.npz" in data for data in ours.values())
     with Ledger(ledger) as found:
         assert max(found.completions().values()) == 1

@@ -77,7 +77,7 @@ def test_a_campaign_goes_from_a_disordered_crystal_to_a_report(done):
 def test_a_second_run_does_nothing_and_a_change_redoes_only_what_depends_on_it(done, finished):
     with Ledger(done.run_folder / LEDGER) as ledger:
         before = ledger.completions()
-    done.run()
+    done.run(write_report=False)
     with Ledger(done.run_folder / LEDGER) as ledger:
         assert ledger.completions() == before
         assert set(before.values()) == {1}
@@ -95,7 +95,7 @@ def test_a_second_run_does_nothing_and_a_change_redoes_only_what_depends_on_it(d
         for temperature in (800, 1000)
     }
     assert simulated.length_ps == pytest.approx(0.2)
-    changed.run()
+    changed.run(write_report=False)
     with Ledger(done.run_folder / LEDGER) as ledger:
         after = ledger.completions()
         stages = {record.stage for record in ledger.all() if record.key in set(after) - set(before)}
@@ -142,7 +142,7 @@ def test_execution_settings_change_nothing(finished):
 
 def test_until_stops_after_the_stage_and_a_later_run_goes_on(small_campaign):
     campaign = Campaign.load(small_campaign())
-    results = campaign.run(until="hull")
+    results = campaign.run(until="hull", write_report=False)
     assert results.status == "incomplete"
     assert results.enumerate is not None
     assert (len(results.rank), len(results.hull)) == (1, 1)
@@ -193,7 +193,7 @@ def test_the_walltime_of_the_campaign_file_stops_a_run_that_a_later_one_goes_on_
         assert set(before) < set(ledger.completions())
     assert products(going_on.report_folder) == products(done.report_folder)
     # Where nothing is left to do, a limit stops nothing.
-    Campaign.load(finished(limited)).run()
+    Campaign.load(finished(limited)).run(write_report=False)
 
 
 def test_any_executor_will_do(finished_folder, small_campaign):

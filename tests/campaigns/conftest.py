@@ -1,14 +1,11 @@
-"""Small real campaigns, run once a session: what reads results is tested on what campaigns give, never on forgeries.
-
-Tests are spread over processes. The first process that needs a campaign runs it, the others wait and find it done.
-"""
+"""Small real campaigns, run once a session: what reads results is tested on what campaigns give, never on forgeries."""
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -213,24 +210,16 @@ class Finished:
 
 
 @pytest.fixture(scope="session")
-def finished(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Finished]:
+def finished(root: Path, made_once: Callable[..., Path]) -> Callable[[str], Finished]:
     """Return a campaign by its name, run to its end."""
-    shared = tmp_path_factory.getbasetemp()
-    if shared.name.startswith("popen-"):  # one of several processes: their common folder
-        shared = shared.parent
-    known: dict[str, Finished] = {}
 
+    @cache
     def finish(name: str) -> Finished:
-        if name not in known:
-            folder = shared / "campaigns" / name
-            folder.mkdir(parents=True, exist_ok=True)
-            with (folder / "lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                path = write_campaign(root, folder, TEXTS[name])
-                campaign = Campaign.load(path)
-                done = (campaign.report_folder / "report.html").exists()
-                known[name] = Finished(campaign, campaign.load_results() if done else campaign.run())
-        return known[name]
+        folder = made_once(
+            f"campaigns/{name}", lambda folder: Campaign.load(write_campaign(root, folder, TEXTS[name])).run()
+        )
+        campaign = Campaign.load(folder / "campaign.yaml")
+        return Finished(campaign, campaign.load_results())
 
     return finish
 

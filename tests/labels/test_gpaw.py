@@ -116,12 +116,6 @@ def test_without_gpaw_the_error_says_how_to_get_it() -> None:
 
 
 @pytest.mark.engine("gpaw")
-def test_gpaw_proves_itself(engine_call: Callable[..., Any]) -> None:
-    found = engine_call("gpaw", "superionic.labels.proof:prove", {})
-    assert found["deviations"]["energy_eV"] < 1e-4
-
-
-@pytest.mark.engine("gpaw")
 @pytest.mark.slow
 def test_unconverged_or_impossible_is_a_failed_calculation(engine_call: Callable[..., Any]) -> None:
     coarse = {"ecut_eV": 200.0, "kpoint_spacing_per_A": 3.0, "max_scf_steps": 3}
@@ -160,8 +154,9 @@ def test_forces_and_stress_are_the_derivatives_of_the_energy(engine_call: Callab
     request = {"labeller": "gpaw", "labeller_settings": tight, "step_A": 0.005, "strain": 1e-5}
     found = engine_call("gpaw", "superionic.labels.conformance:derivatives", request)
     assert found["same_basis"]
-    assert found["force_eV_per_A"] < 1e-3
-    assert found["stress_GPa"] < 0.01
+    assert found["force_eV_per_A"] < 4e-4
+    # By PBE about 0.01 GPa at most in any component, as the weights are 0.3 and more; r2SCAN converges less far.
+    assert found["stress_GPa"] < {"PBE": 0.0035, "r2SCAN": 0.008}[functional]
 
 
 @pytest.mark.engine("gpaw")

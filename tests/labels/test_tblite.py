@@ -79,8 +79,8 @@ def test_forces_and_stress_are_the_derivatives_of_the_energy(engine_call: Callab
     tight = {"method": method, "accuracy": 1e-3}
     request = {"labeller": "tblite", "labeller_settings": tight, "step_A": 1e-3, "strain": 1e-5}
     found = engine_call("tblite", DERIVATIVES, request)
-    assert found["force_eV_per_A"] < 1e-5
-    assert found["stress_GPa"] < 1e-4
+    assert found["force_eV_per_A"] < 4e-6
+    assert found["stress_GPa"] < 3e-5
     # They are worth comparing: none is near zero.
     assert min(abs(value) for value in found["forces_eV_per_A"]) > 0.01
     assert min(abs(value) for value in found["stresses_eV_per_A3"]) > 1e-4

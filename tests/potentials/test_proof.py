@@ -27,20 +27,6 @@ def test_pair_proves_itself():
     assert result["version"] == result["version_on_record"]
 
 
-@pytest.mark.engine("chgnet")
-def test_chgnet_proves_itself(engine_call):
-    result = engine_call("chgnet", "superionic.potentials.proof:prove", {"potential": "chgnet"})
-    assert result["energy_eV_per_atom"] == pytest.approx(-4.6169, abs=1e-4)
-    assert result["energy_convention"] == "MP2020-corrected PBE(+U)"
-
-
-@pytest.mark.slow
-@pytest.mark.engine("sevennet")
-def test_sevennet_proves_itself(engine_call):
-    result = engine_call("sevennet", "superionic.potentials.proof:prove", {"potential": "sevennet"})
-    assert result["energy_eV_per_atom"] == pytest.approx(-4.2499, abs=1e-4)
-
-
 @pytest.mark.parametrize(("name", "model"), MODELS)
 def test_every_model_has_a_record_with_its_checkpoint(name, model):
     record = record_of(name, model)

@@ -263,40 +263,6 @@ for name, theirs in {"stress": WeightedEnergyForcesStressLoss, "universal": Univ
 print(json.dumps(report))
 """
 
-# The traps again without what takes long, for every run of the tests. The data stand for replay data too: without the
-# shift of their energies, and with forces turned, so that the heads part in one step.
-QUICK = (
-    SCRIPT.partition("replay = labelled")[0]
-    + r"""
-own = Targets(data.targets.energies_eV - 3.0, tuple(f / 0.9 for f in data.targets.forces_eV_per_A),
-              data.targets.stresses_eV_per_A3)
-replay = replace(data, targets=replace(own, forces_eV_per_A=tuple(-f for f in own.forces_eV_per_A)))
-def heads(weights):
-    network = mace_weights.unpack(weights)
-    report["heads"], batch = list(network.heads), mace_graphs.graphs(network, data.structures)
-    return [mace_graphs.evaluate(network, batch, index, 4) for index in range(2)]
-plain = TrainOptions(batch_size=3, epochs=2, learning_rate=1e-3, decay_fraction=1.0, ema_decay=None)
-multi = replace(plain, mode="multihead")
-begin = start("test", seed=3, options=multi, train=train, replay=replay)
-one = train_epochs(begin, train, None, 1, multi)
-report["rate"] = one.history[-1]["learning_rate"]
-report["replayed"] = one.history[-1]["replay"] is not None
-report["constants_trained"] = [n for n in begin.trained if "bessel" in n or "atomic_energies" in n]
-report["heads_at_start"] = [largest(own, head) for head in heads(begin.best_weights)]
-old, tuned = heads(one.best_weights)
-report["heads_differ"] = largest(tuned, old)
-loaded = load_potential("mace", energy_convention="own: x", precision="float64", weights=one.best_weights)
-report["head_loaded"] = loaded.evaluate(data.structures[0]).energy_eV - tuned.energies_eV[0]
-single = start("test", seed=3, options=replace(plain, dtype="float32"), train=train)
-report["dtypes"] = sorted({str(a.dtype) for a in single.trained.values()})
-foreign = replace(train, structures=tuple(crystals("NaCl", 3, 1)))
-report["refused"] = [refusal(lambda: start("test", seed=1, **more)) for more in (
-    {"train": train, "options": replace(plain, e0s={"Li": -7.0, "Cl": -460.0})}, {"train": foreign},
-    {"train": train, "options": replace(plain, channels=128)})]
-print(json.dumps(report))
-"""
-)
-
 
 def _structures() -> LabelledSet:
     atoms = Atoms("LiCl", positions=[[0.0] * 3, [2.5] * 3], cell=5.0 * np.eye(3), pbc=True)
@@ -418,36 +384,14 @@ def test_importing_the_trainer_imports_no_torch() -> None:
 with_mace = pytest.mark.engine("mace")
 
 
-def run_script(script: str, root: Path, folder: Path) -> dict[str, Any]:
-    """Run a script in the engine's environment, and give what it reports."""
+@pytest.fixture(scope="module")
+def report(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     environment = {**os.environ, "PYTHONPATH": str(root / "src"), "OMP_NUM_THREADS": "1"}
-    command = [str(resolve_engine("mace").python), "-c", script, str(folder)]
+    command = [str(resolve_engine("mace").python), "-c", SCRIPT, str(tmp_path_factory.mktemp("mace"))]
     out = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert out.returncode == 0, out.stderr
     report: dict[str, Any] = json.loads(out.stdout.splitlines()[-1])
     return report
-
-
-@pytest.fixture(scope="module")
-def report(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return run_script(SCRIPT, root, tmp_path_factory.mktemp("mace"))
-
-
-@with_mace
-def test_each_trap_is_closed(root: Path, tmp_path: Path) -> None:
-    report = run_script(QUICK, root, tmp_path)
-    assert report["rate"] == 1e-3  # mace's runner takes 1e-4 in multi-head training
-    assert report["replayed"]
-    assert report["constants_trained"] == []
-    assert max(report["heads_at_start"]) < 1e-10
-    assert report["heads_differ"] > 1e-4
-    assert abs(report["head_loaded"]) < 1e-9
-    assert report["dtypes"] == ["float32"]
-    assert report["heads"] == ["foundation", "tuned"]
-    frame, elements, form = report["refused"]
-    assert "Correct e0s" in frame
-    assert "does not cover Na" in elements
-    assert "that of the checkpoint" in form
 
 
 @with_mace

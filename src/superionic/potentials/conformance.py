@@ -15,7 +15,7 @@ from ase import Atoms
 
 from superionic.conventions import is_convention
 from superionic.errors import PotentialError
-from superionic.potentials.base import Potential, load_potential
+from superionic.potentials.base import Potential, Prediction, load_potential
 from superionic.potentials.proof import force_error
 from superionic.potentials.reference import li3ycl6_cell
 
@@ -114,15 +114,15 @@ def conform(
         "net_force_eV_per_A": float(np.abs(first.forces_eV_per_A.sum(axis=0)).max()),
         "without_stress_force_eV_per_A": float(np.abs(without_stress.forces_eV_per_A - first.forces_eV_per_A).max()),
         "force_eV_per_A": force_error(potential, atoms, without_stress, _FORCE_PROBES, step),
-        "stress_eV_per_A3": _stress_error(potential, atoms, step),
+        "stress_eV_per_A3": _stress_error(potential, atoms, first, step),
     }
 
     order = np.random.Generator(np.random.PCG64(1)).permutation(len(atoms))
-    _compare(report, "permutation", potential, atoms, atoms[order], expected_forces=lambda forces: forces[order])
+    _compare(report, "permutation", potential, first, atoms[order], expected_forces=lambda forces: forces[order])
     moved = atoms.copy()
     # By more than the cell, so that wrapping is tested.
     moved.positions += [13.7, -25.1, 7.3]
-    _compare(report, "translation", potential, atoms, moved, expected_forces=lambda forces: forces)
+    _compare(report, "translation", potential, first, moved, expected_forces=lambda forces: forces)
     rotation = _rotation(0.7, np.array([1.0, -2.0, 0.5]))
     rotated = atoms.copy()
     rotated.set_cell(atoms.cell.array @ rotation.T, scale_atoms=False)
@@ -131,14 +131,14 @@ def conform(
         report,
         "rotation",
         potential,
-        atoms,
+        first,
         rotated,
         expected_forces=lambda forces: forces @ rotation.T,
         rotation=rotation,
     )
     doubled = atoms.repeat((1, 1, 2))
     _compare(
-        report, "extensivity", potential, atoms, doubled, expected_forces=lambda forces: np.vstack([forces, forces])
+        report, "extensivity", potential, first, doubled, expected_forces=lambda forces: np.vstack([forces, forces])
     )
     return report
 
@@ -150,8 +150,8 @@ def conform_all(
     return [conform(run, inputs, context) for run in settings["runs"]]
 
 
-def _stress_error(potential: Potential, atoms: Atoms, step: float) -> float:
-    stress = potential.evaluate(atoms).stress_eV_per_A3
+def _stress_error(potential: Potential, atoms: Atoms, first: Prediction, step: float) -> float:
+    stress = first.stress_eV_per_A3
     if stress is None:
         return float("nan")
     strain = 0.2 * step
@@ -174,19 +174,19 @@ def _compare(
     report: dict[str, Any],
     name: str,
     potential: Potential,
-    atoms: Atoms,
+    first: Prediction,
     other: Atoms,
     *,
     expected_forces: Any,
     rotation: np.ndarray | None = None,
 ) -> None:
-    reference, result = potential.evaluate(atoms), potential.evaluate(other)
-    energy = result.energy_eV / len(other) - reference.energy_eV / len(atoms)
+    result = potential.evaluate(other)
+    energy = result.energy_eV / len(other) - first.energy_eV / len(first.forces_eV_per_A)
     report[f"{name}_energy_eV_per_atom"] = abs(float(energy))
     report[f"{name}_force_eV_per_A"] = float(
-        np.abs(result.forces_eV_per_A - expected_forces(reference.forces_eV_per_A)).max()
+        np.abs(result.forces_eV_per_A - expected_forces(first.forces_eV_per_A)).max()
     )
-    before, after = _tensor(reference.stress_eV_per_A3), _tensor(result.stress_eV_per_A3)
+    before, after = _tensor(first.stress_eV_per_A3), _tensor(result.stress_eV_per_A3)
     if rotation is not None:
         before = rotation @ before @ rotation.T
     report[f"{name}_stress_eV_per_A3"] = float(np.abs(after - before).max())

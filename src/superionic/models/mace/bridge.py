@@ -11,10 +11,12 @@ model covers), so that an unfaithful file is detected when it is read.
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import zipfile
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,26 @@ def build(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
         torch.set_default_dtype(before)
 
 
+def build_for_weights(settings: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
+    """Return what :func:`build` does, with weights that are of no account: the caller loads all of them.
+
+    It is a copy of the network that was last built of the same settings and arrays. Building one compiles its products,
+    which takes seconds, and a training needs its network for every segment and prediction.
+    """
+    import warnings
+
+    named = {name: value for name, value in settings.items() if name in _NAMES}
+    text = json.dumps([named, {name: np.asarray(array, dtype=np.float64).tolist() for name, array in arrays.items()}])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # from e3nn 0.4, which still uses torch.jit
+        return copy.deepcopy(_built(text))
+
+
+@lru_cache(maxsize=8)
+def _built(text: str) -> Any:
+    return build(*json.loads(text))
+
+
 def load_arrays(network: Any, arrays: Mapping[str, np.ndarray]) -> None:
     """Load weights into a network.
 
@@ -187,7 +209,8 @@ def read(path: str | Path) -> Any:
         If the network gives other numbers than the original.
     """
     settings, arrays = _open(path)
-    network = build(settings, arrays)
+    made_of = {name: arrays[name] for name in _ARRAYS if name in arrays}
+    network = build_for_weights(settings, made_of)
     load_arrays(network, {n.partition(":")[2]: a for n, a in arrays.items() if n.startswith("weight:")})
     energy, forces = _evaluate(network)
     energy_error = abs(energy - float(arrays["proof:energy_eV"])) / len(forces)
@@ -245,8 +268,6 @@ def convert(settings: Mapping[str, Any], inputs: Any = None, context: Any = None
 
 def _evaluate(network: Any) -> tuple[float, np.ndarray]:
     """Return energy and forces of the proof structure in double precision, by a copy of the network."""
-    import copy
-
     from ase.data import chemical_symbols
 
     from superionic.potentials.base import PotentialIdentity

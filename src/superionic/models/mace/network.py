@@ -110,7 +110,7 @@ def double_head(network: Any) -> Any:
     from mace.tools.finetuning_utils import load_foundations_elements
     from mace.tools.utils import AtomicNumberTable
 
-    from superionic.models.mace.bridge import build, settings_of
+    from superionic.models.mace.bridge import build_for_weights, settings_of
 
     settings, arrays = settings_of(network)
     settings["heads"] = [FOUNDATION, TUNED]
@@ -122,7 +122,7 @@ def double_head(network: Any) -> Any:
         from e3nn import o3
 
         largest = o3.Irreps(settings["hidden_irreps"]).lmax
-        doubled = build(settings, wider)
+        doubled = build_for_weights(settings, wider)
         try:
             with torch.no_grad():
                 load_foundations_elements(

@@ -154,7 +154,7 @@ def is_bridge(file: str | Path) -> bool:
 
 def test_network() -> Any:
     """Build the small network of :data:`TEST_MODEL`, in double precision, always with the same weights."""
-    network = mace_bridge.build(
+    network = mace_bridge.build_for_weights(
         {
             "MLP_irreps": "8x0e", "apply_cutoff": True, "atomic_numbers": [3, 17, 39], "avg_num_neighbors": 20.0,
             "correlation": 2, "distance_transform": None, "edge_irreps": None, "gate": "silu", "heads": ["Default"],

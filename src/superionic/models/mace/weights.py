@@ -104,7 +104,7 @@ def unpack(weights: Mapping[str, np.ndarray]) -> Any:
     PotentialError
         If the weights are not complete or do not fit the installed mace.
     """
-    from superionic.models.mace.bridge import build, load_arrays
+    from superionic.models.mace.bridge import build_for_weights, load_arrays
 
     settings = settings_of_weights(weights)
     arrays = {name: array for name, array in weights.items() if name != SETTINGS}
@@ -113,7 +113,7 @@ def unpack(weights: Mapping[str, np.ndarray]) -> Any:
         "atomic_inter_scale": "scale_shift.scale",
         "atomic_inter_shift": "scale_shift.shift",
     }
-    network = build(settings, {name: arrays[key] for name, key in names.items() if key in arrays})
+    network = build_for_weights(settings, {name: arrays[key] for name, key in names.items() if key in arrays})
     load_arrays(network, arrays)
     return network
 

@@ -11,9 +11,11 @@ its ``energy_convention`` and ``level_of_theory``; ``precision`` ("float32" only
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +179,7 @@ def load(
         warnings.simplefilter("ignore")
         import sevenn.atom_graph_data
         import sevenn.train.dataload  # noqa: F401 - imported here, under the filter, and not by the first evaluation
-        from sevenn.util import load_checkpoint, pretrained_name_to_path
+        from sevenn.util import pretrained_name_to_path
 
         base, _, part = ("", "", "") if record is None else record.model.partition("/")
         path = Path(str(file)) if record is None else Path(pretrained_name_to_path(base))
@@ -188,15 +190,14 @@ def load(
                 where=str(path),
                 fix="Install the engine again: superionic engines install sevennet",
             )
-        _demand_plain_data(path)
-        checkpoint = load_checkpoint(str(path))
-        network = checkpoint.build_model()
+        built, config = _built(str(path), digest)
+        network = copy.deepcopy(built)
     network.set_is_batch_data(False)
     modal = part or modal
     if record is None:
-        modal = _modal(checkpoint.config, modal)
+        modal = _modal(config, modal)
         options = {"energy_convention": energy_convention, "level_of_theory": level_of_theory, "modal": modal}
-        record = _of_file(digest, model, options, elements=checkpoints.by_number(checkpoint.config["chemical_species"]))
+        record = _of_file(digest, model, options, elements=checkpoints.by_number(config["chemical_species"]))
     if weights is not None:
         digest = weights_sha256(weights)
         checkpoints.load_weights(network, weights, "SevenNet")
@@ -210,7 +211,7 @@ def load(
     return SevenNetPotential(
         identity,
         network,
-        cutoff_A=float(checkpoint.config["cutoff"]),
+        cutoff_A=float(config["cutoff"]),
         modal=modal or None,
         device=device,
     )
@@ -229,6 +230,20 @@ def _of_file(
     statement = checkpoints.stated(digest, known[0] if known else None, options, engine="SevenNet", model=model)
     identity = statement.identity("sevennet", PINNED_VERSION, digest, elements, _LICENCE)
     return replace(identity, licence=statement.licence) if known else identity
+
+
+@lru_cache(maxsize=2)
+def _built(path: str, digest: str) -> tuple[Any, Mapping[str, Any]]:
+    """Build the network of a checkpoint with that checksum, which compiles its products; return its settings, too.
+
+    Callers copy it: a training needs its network for every segment and prediction.
+    """
+    del digest
+    from sevenn.util import load_checkpoint
+
+    _demand_plain_data(Path(path))
+    checkpoint = load_checkpoint(path)
+    return checkpoint.build_model(), checkpoint.config
 
 
 def _demand_plain_data(path: Path) -> None:
