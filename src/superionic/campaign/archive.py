@@ -121,8 +121,6 @@ def export_campaign(
 
     Parameters
     ----------
-    campaign
-        The campaign.
     out
         The archive to write.
     publication

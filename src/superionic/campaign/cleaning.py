@@ -33,8 +33,6 @@ class Cleaning:
 
     Attributes
     ----------
-    run_folder
-        The run folder.
     campaigns
         The campaign files whose results it holds.
     needed

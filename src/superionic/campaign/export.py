@@ -20,8 +20,6 @@ def export_runs(file: CampaignFile, flow: Flow, form: str, folder: Path) -> list
 
     Parameters
     ----------
-    file
-        The campaign.
     flow
         A walk through its stages, at least to ``rank``.
     form

@@ -114,8 +114,6 @@ def import_to(
 
     Parameters
     ----------
-    paths
-        Files and folders.
     out
         The package to write.
     every, kpoint_spacing_per_A

@@ -218,8 +218,6 @@ def estimate_plan(
 
     Parameters
     ----------
-    file
-        The campaign file.
     crystals, references
         The crystals and references of the file, read.
     run_folder

@@ -209,8 +209,6 @@ def prove_file(name: str, model: str | None, options: Mapping[str, Any], engine:
     ----------
     name, model, options
         Of the potential, as tasks have them.
-    engine
-        Its engine.
 
     Returns
     -------

@@ -64,8 +64,6 @@ def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) 
 
     Parameters
     ----------
-    file
-        The campaign file.
     crystals
         Each crystal of the file, read.
 
@@ -206,8 +204,6 @@ def end_members(
 
     Parameters
     ----------
-    file
-        The campaign file.
     formulas_by_point
         Reduced formula at each point of the composition grid.
     references

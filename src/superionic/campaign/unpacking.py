@@ -47,8 +47,6 @@ class Unpacked:
 
     Attributes
     ----------
-    campaign
-        Its campaign file.
     n_files, n_results
         Files, and how many of them are results of tasks.
     size_bytes

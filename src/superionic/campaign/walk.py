@@ -62,8 +62,6 @@ class Walk:
 
     Attributes
     ----------
-    file
-        The campaign file.
     bench
         The workbench; its runner decides whether work is done or only looked up.
     crystals, references

@@ -108,8 +108,6 @@ def lammps_input(
         The ``transport`` section.
     lengths
         ``nvt_equilibration_ps`` and ``production_ps`` at this temperature.
-    temperature_K
-        Temperature.
     seed
         Seed of the velocities and of a stochastic thermostat, above zero.
     data_file

@@ -105,8 +105,6 @@ def verify_store(store: Store, *, set_aside: bool = False, watch: Watch = unwatc
 
     Parameters
     ----------
-    store
-        The store.
     set_aside
         Move damaged results to ``damaged/``, so that they are computed again. Only for the holder of the run lock.
     watch

@@ -152,8 +152,6 @@ def check_label(atoms: Atoms, label: Label, gates: Gates | None = None, *, asked
     ----------
     atoms
         The structure that comes with the label.
-    label
-        Its label.
     gates
         Thresholds of the gates; the documented ones by default.
     asked

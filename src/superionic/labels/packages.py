@@ -41,8 +41,6 @@ class Entry:
     ----------
     atoms
         The structure, without a calculator.
-    label
-        Its label.
     group
         Its trajectory or other common origin; entries of one group are correlated.
     source
@@ -69,8 +67,6 @@ def write_package(
 
     Parameters
     ----------
-    path
-        The file.
     entries
         Its labels.
     isolated_atoms_eV
@@ -94,8 +90,6 @@ def read_package(
 
     Parameters
     ----------
-    path
-        The file.
     stated
         Provenance for frames without one: whoever states it answers for convergence too.
     keys

@@ -195,8 +195,6 @@ def load_tensors(path: Path, *, allow: Sequence[Any] = ()) -> Any:
 
     Parameters
     ----------
-    path
-        The file.
     allow
         Harmless classes and functions, besides PyTorch's own, that the file may refer to.
 

@@ -60,8 +60,6 @@ def built_in_descriptors(atoms: Atoms, numbers: Sequence[int], cutoff_A: float =
         A structure.
     numbers
         Atomic numbers of the elements to distinguish, in any order; duplicates are ignored.
-    cutoff_A
-        Cutoff in Å.
 
     Returns
     -------

@@ -54,8 +54,6 @@ def write_analysis(
 
     Parameters
     ----------
-    analysis
-        The analysis.
     folder
         Where to write; created if missing. Files of an earlier analysis are overwritten or removed.
     grids

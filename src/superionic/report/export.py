@@ -111,8 +111,6 @@ def write_tables_and_figures(
 
     Parameters
     ----------
-    folder
-        Folder of the report.
     sections
         Sections with the tables and figures.
     formats

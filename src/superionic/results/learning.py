@@ -143,8 +143,6 @@ class LearningResult:
         Why it ended.
     agrees
         Whether the committee agreed at its end.
-    rounds
-        Its explorations.
     """
 
     ended: str
@@ -314,8 +312,6 @@ class HeldOutErrors:
     ----------
     set
         The set of labels: ``"test"``, or ``"validation"`` or ``"train"`` if that is empty.
-    n_structures
-        Number of structures in it.
     before, after
         Errors of the pretrained and of the trained potential.
     by

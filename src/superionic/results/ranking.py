@@ -22,8 +22,6 @@ class RankedOrdering:
 
     Attributes
     ----------
-    identity
-        The ordering or reference phase.
     key
         Key of the task with its relaxed structure.
     formula

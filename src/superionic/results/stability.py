@@ -33,8 +33,6 @@ class HullEntry:
 
     Attributes
     ----------
-    identity
-        The ordering or reference phase.
     formula
         Its reduced formula.
     coordinates

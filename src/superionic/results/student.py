@@ -76,8 +76,6 @@ class EqualRuns:
         Ordering and temperature of the runs.
     key
         Key of the task that compared them.
-    comparison
-        The comparison.
     """
 
     ordering: Ordering
@@ -353,8 +351,6 @@ class DistilResult:
         Numbers of structures.
     rounds
         Rounds of learning and hot runs.
-    members
-        The students.
     failures
         Calculations that failed.
     method

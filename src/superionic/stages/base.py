@@ -192,8 +192,6 @@ class Candidate:
 
     Attributes
     ----------
-    identity
-        The ordering or reference phase.
     structure
         Its atoms, relaxed after the ranking: a part of a task's result.
     formula

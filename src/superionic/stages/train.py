@@ -70,8 +70,6 @@ def run(
     ----------
     settings
         The ``train`` section.
-    bench
-        The workbench.
     labelled
         Snapshots with accepted labels of all rounds so far; snapshots of one run are never divided between the three
         sets, and those held out in one round are held out in all later ones.

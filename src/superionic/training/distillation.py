@@ -58,8 +58,6 @@ def distorted_structures(
         The structure, usually relaxed.
     count
         Number of structures.
-    rng
-        Random generator.
     volumes
         Smallest and largest volume, relative to that of the structure.
     max_strain
@@ -109,8 +107,6 @@ def close_contacts(
         The structure.
     count
         Number of structures.
-    rng
-        Random generator.
     fractions
         Smallest and largest fraction.
     rattle_A
@@ -170,8 +166,6 @@ def rattled_and_relaxed(
         The initial structure.
     potential
         The teacher.
-    rng
-        Random generator.
     cycles
         Number of cycles; the geometries of one cycle share a group.
     rattle_A

@@ -295,8 +295,6 @@ class DiffusivityPair:
     ----------
     name
         Name of the run.
-    temperature_K
-        Temperature.
     teacher
         Estimate from the teacher's run, in cm²/s.
     members

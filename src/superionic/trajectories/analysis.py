@@ -191,8 +191,6 @@ class AnalysedTrajectory:
 
     Attributes
     ----------
-    result
-        The results.
     trajectory
         The trajectory analysed.
     density
@@ -217,8 +215,6 @@ def analyse_trajectory(
     ----------
     trajectory
         Unwrapped positions.
-    options
-        Options of the analysis.
     name
         Name of the trajectory in the results.
 

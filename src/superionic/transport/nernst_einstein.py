@@ -24,8 +24,6 @@ def nernst_einstein(
         Charge number z, from the oxidation state; for ions of several charges the root mean square of z.
     volume_A3
         Volume of the cell.
-    temperature_K
-        Temperature.
 
     Raises
     ------

@@ -44,8 +44,6 @@ def gather_inputs(campaign: Path, *, reserved: frozenset[str]) -> GatheredInputs
 
     Parameters
     ----------
-    campaign
-        The campaign file.
     reserved
         First parts of names that are taken.
 

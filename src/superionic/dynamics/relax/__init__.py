@@ -34,8 +34,6 @@ class Relaxation(Shown):
     ----------
     atoms
         The structure, without calculator.
-    energy_eV
-        Its energy in eV.
     forces_eV_per_A
         Its forces, shape (n_atoms, 3), in eV/Å.
     stress_eV_per_A3

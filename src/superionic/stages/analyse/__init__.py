@@ -49,8 +49,6 @@ def run(
     ----------
     settings
         The ``analyse`` section.
-    bench
-        The workbench.
     runs
         Runs of the stage *transport*.
     transfer

@@ -81,8 +81,6 @@ def run(
     ----------
     settings
         The ``distil`` section, its gaps filled (see :func:`superionic.settings.distil.resolved`).
-    bench
-        The workbench.
     candidates
         Relaxed orderings of the whole campaign; references are left out.
     teacher

@@ -43,8 +43,6 @@ def run(settings: EnumerateSettings, bench: Workbench, spaces: Sequence[Space]) 
     ----------
     settings
         The ``enumerate`` section.
-    bench
-        The workbench.
     spaces
         Crystals × compositions × supercells.
 
@@ -102,8 +100,6 @@ def references(bench: Workbench, inputs: Sequence[CrystalText]) -> list[Candidat
 
     Parameters
     ----------
-    bench
-        The workbench.
     inputs
         The phases, in a form that tasks can read.
 

@@ -101,8 +101,6 @@ def learned_orderings(
     ----------
     settings
         The section ``enumerate.monte_carlo``.
-    bench
-        The workbench.
     spaces
         Cell and composition of each space.
     potential

@@ -148,10 +148,6 @@ class Relaxations:
 
     Attributes
     ----------
-    bench
-        The workbench.
-    potential
-        The potential.
     settings
         The ``rank`` section: force, steps, optimiser and cell.
     tail

@@ -97,8 +97,6 @@ def run(
     ----------
     settings
         The ``sample`` section.
-    bench
-        The workbench.
     candidates
         The selected orderings.
     potential

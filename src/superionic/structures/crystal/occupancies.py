@@ -107,8 +107,6 @@ def redistribute(
 
     Parameters
     ----------
-    crystal
-        The crystal.
     targets
         Amount per parent cell of each species of the family on these sublattices (``"X"`` is the vacancy); they sum
         to what the sublattices hold of the family.
@@ -166,8 +164,6 @@ def follow_neutrality(
 
     Parameters
     ----------
-    crystal
-        The crystal.
     follower
         The species.
     oxidation_states

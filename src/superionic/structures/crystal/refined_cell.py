@@ -82,8 +82,6 @@ class CellDifference:
         Difference of the volumes relative to the refined one.
     lengths_percent
         The same for a, b and c.
-    angles_difference_deg
-        Differences of α, β and γ.
     """
 
     lengths_A: Triple

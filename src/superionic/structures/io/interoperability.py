@@ -21,8 +21,6 @@ def to_pymatgen(
 
     Parameters
     ----------
-    sites
-        The supercell.
     ordering
         A decoration of it.
     oxidation_states
@@ -66,8 +64,6 @@ def crystal_to_pymatgen(crystal: DisorderedCrystal, *, oxidation_states: Mapping
 
     Parameters
     ----------
-    crystal
-        The crystal.
     oxidation_states
         Charges in e, which the species then carry.
 

@@ -287,8 +287,6 @@ def compare_with_formula(
 
     Parameters
     ----------
-    formula
-        The sum formula.
     amounts
         Atoms of each element in the cell.
     units

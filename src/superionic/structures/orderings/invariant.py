@@ -185,8 +185,6 @@ class InvariantDecorations:
             The class; the decorations are invariant under its representative.
         n
             Number of draws.
-        rng
-            Source of randomness.
 
         Returns
         -------

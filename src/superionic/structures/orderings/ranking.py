@@ -35,8 +35,6 @@ class Tie:
 
     Parameters
     ----------
-    energy_eV
-        Their energy.
     members
         Number of distinct orderings of this energy.
     raw

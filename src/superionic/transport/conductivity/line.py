@@ -30,8 +30,6 @@ class ConductivityAt(Shown):
 
     Attributes
     ----------
-    temperature_K
-        The temperature.
     value_S_per_cm
         σ; for an upper bound (`is_upper_bound`) read ``interval95_S_per_cm[1]`` instead.
     interval68_S_per_cm, interval95_S_per_cm

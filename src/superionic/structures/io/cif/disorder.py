@@ -38,12 +38,8 @@ class DisorderedRow:
 
     Attributes
     ----------
-    label, element
-        Its label and its element.
     assembly, group
         As the file gives them; "." where it does not.
-    occupancy
-        Its occupancy.
     positions
         (n, 3) its fractional coordinates in the cell.
     where
