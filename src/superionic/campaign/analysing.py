@@ -63,8 +63,6 @@ class TrajectoryAnalysis(Drawn, Analysis):
         ----------
         folder
             Where to write; made if missing.
-        formats
-            Of the figures.
         samples
             So many draws of the results (D*, D_σ, Ea, ln D₀, σ) into ``samples.csv`` and ``samples.npz``; see
             :meth:`superionic.results.analysis.Analysis.samples`.

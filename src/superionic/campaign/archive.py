@@ -67,8 +67,6 @@ class Header:
 
     Attributes
     ----------
-    format
-        Of the archive.
     superionic
         The version that wrote it.
     campaign, run_folder
@@ -91,8 +89,6 @@ class Exported:
 
     Attributes
     ----------
-    path
-        The archive.
     n_files, n_results
         Files in it, and how many of them are results of tasks.
     content_bytes, size_bytes

@@ -34,8 +34,6 @@ class Sizes:
         Structures that the teacher labels in all.
     thick_A
         Least thickness of the cell of a run; the ordering is doubled along each axis if None.
-    temperatures_K
-        Temperatures of the runs.
     replicas
         Runs at each of them.
     npt_ps, production_ps
@@ -87,8 +85,6 @@ def draft_within(
     ----------
     budget_h
         Wall time in hours.
-    crystal
-        The crystal, read.
     draft
         Writes the campaign file of some sizes with lines of comment.
     crystal_path, folder

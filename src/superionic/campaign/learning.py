@@ -225,8 +225,6 @@ def judged(number: int, explored: Sequence[Exploration], n_stopped: int, active:
 
     Parameters
     ----------
-    number
-        Of the round.
     explored
         What the committee said of each run.
     n_stopped

@@ -88,8 +88,6 @@ class Contents:
 
     Attributes
     ----------
-    campaign
-        The campaign file.
     inputs
         Files that it refers to.
     report
@@ -182,8 +180,6 @@ def provenance(
         The tasks of a campaign by their keys, what is read before what reads it.
     kinds
         How each that is done ended.
-    ledger
-        The history.
     potentials
         The potentials of the campaign.
     versions

@@ -73,8 +73,6 @@ class Campaign:
 
     Parameters
     ----------
-    file
-        The campaign file.
     path
         Where it was read from.
     run_folder

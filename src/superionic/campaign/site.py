@@ -120,8 +120,6 @@ def fit_memory(site: Site, tasks: Iterable[Task[Any]], ledger: Ledger) -> tuple[
 
     Parameters
     ----------
-    site
-        The site file.
     tasks, ledger
         What the campaign has done, and what it cost.
 

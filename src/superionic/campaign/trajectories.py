@@ -26,10 +26,6 @@ class SegmentsReader:
 
     Parameters
     ----------
-    store
-        Of the campaign.
-    label
-        Of the run.
     keys
         Keys of its segments, in order.
     frame_interval_ps

@@ -51,8 +51,6 @@ class TrialTemperature:
 
     Attributes
     ----------
-    temperature_K, length_ps
-        Of the run.
     diffusivity_cm2_per_s
         D*; a bound where ions diffuse by no more than chance.
     hops_per_ion
@@ -265,8 +263,6 @@ def first_look(results: CampaignResults, campaign: str) -> FirstLook:
     ----------
     results
         Of a campaign with the stages *transport* and *analyse* on one material.
-    campaign
-        Its file.
     """
     runs, migrations = (results.analyse.runs, results.analyse.migration) if results.analyse is not None else ((), ())
     at = {record.run: record.migration for record in migrations}

@@ -67,8 +67,6 @@ def import_archive(source: Path, into: Path, *, watch: Watch = unwatched) -> Unp
 
     Parameters
     ----------
-    source
-        The archive.
     into
         The folder to make; it may be there if it is empty.
     watch

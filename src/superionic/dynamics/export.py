@@ -30,8 +30,6 @@ def lammps_data(atoms: Atoms, title: str, elements: Sequence[str]) -> str:
 
     Parameters
     ----------
-    atoms
-        The structure.
     title
         First line.
     elements
@@ -71,8 +69,6 @@ def lammps_potential(name: str, elements: Sequence[str], options: Mapping[str, A
 
     Parameters
     ----------
-    name
-        Name in the registry.
     elements
         Symbols of the types, in order.
     options

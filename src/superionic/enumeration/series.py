@@ -111,8 +111,6 @@ def count_supercells(
 
     Parameters
     ----------
-    file
-        The crystal.
     max_index
         Largest number of primitive cells.
     block

@@ -36,12 +36,8 @@ class StoredItem:
 
     Attributes
     ----------
-    key, kind
-        Key and kind of the result.
     stage, label
         Stage and label of its task; the label is empty if the history does not have it.
-    size_bytes
-        Size of its file.
     """
 
     key: str

@@ -78,8 +78,6 @@ class Store:
 
     Parameters
     ----------
-    root
-        The folder.
     read_only
         Change nothing: damaged results count as absent and stay where they are.
     durable

@@ -44,8 +44,6 @@ class Gates:
 
     Attributes
     ----------
-    max_force_eV_per_A
-        Largest force on an atom.
     max_net_force_eV_per_A
         Largest net force on the cell that the code left (before it was removed).
     max_stress_GPa

@@ -67,8 +67,6 @@ def write_package(
 
     Parameters
     ----------
-    entries
-        Its labels.
     isolated_atoms_eV
         Energies of isolated atoms, appended to the labels as frames of one atom in a box, as is usual in the field.
     """

@@ -82,8 +82,6 @@ class Run:
         Structure and label of each ionic step, in order.
     left_out
         Reasons why ionic steps gave no label.
-    remarks
-        Remarks on the labels.
     """
 
     steps: tuple[tuple[Atoms, Label], ...]

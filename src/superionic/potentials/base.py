@@ -202,8 +202,6 @@ class DispersedPotential(BasePotential):
     ----------
     potential
         A potential whose energies contain no dispersion term.
-    dispersion
-        The term.
 
     Raises
     ------
@@ -369,8 +367,6 @@ def describe_potential(
 
     Parameters
     ----------
-    name
-        Name in the registry.
     model
         Which model; ``None`` for the default one of that name.
     dispersion
@@ -412,8 +408,6 @@ def load_potential(
 
     Parameters
     ----------
-    name
-        Name in the registry.
     model
         Which model; ``None`` for the default one of that name.
     weights

@@ -84,8 +84,6 @@ class TorchPotential(BasePotential):
     ----------
     identity
         Identity of the potential.
-    network
-        The module.
     device
         Name of the torch device.
     dtype

@@ -60,8 +60,6 @@ def write_report(
 
     Parameters
     ----------
-    results
-        The results to report.
     folder
         Where to write; created if missing.
     grids
@@ -113,8 +111,6 @@ def write_tables_and_figures(
     ----------
     sections
         Sections with the tables and figures.
-    formats
-        Formats of the figures.
     tables
         Path of the tables within the folder: empty, or ending with ``/``.
     """

@@ -23,8 +23,6 @@ def published_values(
     ----------
     results
         Results of the campaign, with the space groups of its crystals.
-    crystal, formula
-        Crystal and formula of the material.
     pressure_GPa
         Pressure of our runs; None for relaxed cells.
     """

@@ -22,8 +22,6 @@ class Exploration:
 
     Attributes
     ----------
-    length_ps
-        Length of the run.
     looked_at
         Number of frames evaluated by all members.
     worst_eV_per_A
@@ -84,8 +82,6 @@ class SampleResult(Shown):
     ----------
     round
         Number of the round, from 1.
-    temperature_K
-        Temperature of the runs.
     potential
         Name of the potential that drove them.
     runs, failures

@@ -135,8 +135,6 @@ class HullResult(PhaseDiagram):
 
     Attributes
     ----------
-    key
-        Key of its task.
     potential
         Name of the potential in the campaign.
     """

@@ -72,8 +72,6 @@ class EqualRuns:
 
     Attributes
     ----------
-    ordering, temperature_K
-        Ordering and temperature of the runs.
     key
         Key of the task that compared them.
     """
@@ -217,8 +215,6 @@ class Exploration:
 
     Attributes
     ----------
-    ordering
-        The ordering simulated.
     member
         Number, from 1, of the student that drove the run.
     key

@@ -51,8 +51,6 @@ class ChosenPotential:
 
     Attributes
     ----------
-    name
-        Its name in the campaign.
     identity
         Its identity from :func:`superionic.potentials.base.describe_potential`. Inside a worker only its name in the
         registry is known, and a checksum that distinguishes it from others.

@@ -37,8 +37,6 @@ class TrainOutput:
 
     Attributes
     ----------
-    result
-        The result for the report.
     weights
         Weights of the best epoch of each committee member; the first is the potential.
     dataset
@@ -79,8 +77,6 @@ def run(
         The round that this training ends.
     ranked
         Orderings and reference phases of the ranking, which ``replay: foundation`` keeps training on.
-    number
-        Number of the round.
     members
         Number of potentials to train; several form a committee.
 

@@ -103,8 +103,6 @@ def close_contacts(
 
     Parameters
     ----------
-    atoms
-        The structure.
     count
         Number of structures.
     fractions
@@ -270,8 +268,6 @@ def label_structures(
     ----------
     potential
         The teacher.
-    structures
-        Structures to label.
     groups
         Group of each (see :class:`superionic.training.dataset.LabelledSet`).
     max_force_eV_per_A

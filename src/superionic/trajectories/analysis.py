@@ -191,8 +191,6 @@ class AnalysedTrajectory:
 
     Attributes
     ----------
-    trajectory
-        The trajectory analysed.
     density
         Density of the mobile ions on a grid; None if not requested.
     migration, crystal

@@ -79,8 +79,6 @@ class _Graph:
         Atoms of each pair of neighbours, shape (n_pairs,); each pair stands once.
     displacements_A
         From receiver to sender, shape (n_pairs, 3).
-    volume_A3
-        Of the cell.
     """
 
     species: IntArray

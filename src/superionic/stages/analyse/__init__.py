@@ -49,8 +49,6 @@ def run(
     ----------
     settings
         The ``analyse`` section.
-    runs
-        Runs of the stage *transport*.
     transfer
         Error from the step from teacher to student; None if no student drove the runs, or if it is unknown.
     crystals

@@ -58,8 +58,6 @@ class DistilOutput:
 
     Attributes
     ----------
-    result
-        For the reader.
     students
         The tasks with the weights of each member; see :func:`committee_of`.
     """

@@ -51,8 +51,6 @@ class ComparedRun:
     ----------
     name
         Ordering and temperature.
-    candidate
-        The ordering.
     start
         Structure at which the NVT part starts, in the average cell of the teacher's NPT part.
     npt, production

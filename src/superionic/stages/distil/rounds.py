@@ -87,8 +87,6 @@ def runs_of(
 
     Parameters
     ----------
-    settings, bench
-        Of the stage.
     starts
         Orderings; runs take turns with them.
     students

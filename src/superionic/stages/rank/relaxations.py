@@ -111,8 +111,6 @@ class Member:
 
     Attributes
     ----------
-    candidate
-        The ordering.
     start
         Its initial structure: a part of a task's result.
     deformation
@@ -164,8 +162,6 @@ class Relaxations:
 
         Parameters
         ----------
-        members
-            Members, which are modified.
         steps
             Number of steps of the optimiser.
         what

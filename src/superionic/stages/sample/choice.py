@@ -82,8 +82,6 @@ def choose(
 
     Parameters
     ----------
-    frames
-        The run.
     count
         Largest number of frames, in addition to those taken.
     method, mixture

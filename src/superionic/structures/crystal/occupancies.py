@@ -21,8 +21,6 @@ def with_occupancies(
 
     Parameters
     ----------
-    crystal
-        The parent.
     occupancies
         By name of the sublattice; the rest up to 1 is vacant.
 
@@ -49,8 +47,6 @@ def substitute(
 
     Parameters
     ----------
-    crystal
-        The parent.
     replacements
         For each species to be replaced the fractions of the species that take its place, such as
         ``{"Cl": {"Cl": 0.5, "Br": 0.5}}`` for half of the chlorine. Fractions must sum to 1; ``"X"`` is vacancy.

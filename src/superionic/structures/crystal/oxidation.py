@@ -147,8 +147,6 @@ def find_oxidation_states(
     mixed_valence
         Let one element that is known in several states have an average in between, where integers leave more than
         the tolerance, or a net charge that small changes of the occupancies cannot take away.
-    where
-        The file, for errors.
 
     Returns
     -------

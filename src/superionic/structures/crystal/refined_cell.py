@@ -33,8 +33,6 @@ class RefinedCell:
     ----------
     lengths_A, angles_deg
         a, b, c and α, β, γ.
-    volume_A3
-        Volume of the cell.
     composition
         Amount of each element in the cell.
     formula_units
@@ -134,8 +132,6 @@ def compare_with_refined(
 
     Parameters
     ----------
-    refined
-        Cell of the crystal.
     lengths_A, angles_deg
         a, b, c and α, β, γ of the calculated cell.
     supercell

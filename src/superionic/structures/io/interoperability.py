@@ -21,8 +21,6 @@ def to_pymatgen(
 
     Parameters
     ----------
-    ordering
-        A decoration of it.
     oxidation_states
         Charges in e, which the species then carry.
 

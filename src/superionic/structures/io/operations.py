@@ -36,8 +36,6 @@ def parse_operation(text: str, where: str) -> Operation:
     ----------
     text
         Three expressions in x, y and z; a fourth part (time reversal, in magnetic CIFs) is ignored.
-    where
-        Place in the file, for error messages.
 
     Returns
     -------
@@ -104,8 +102,6 @@ def check_group(rotations: IntArray, translations: FloatArray, where: str) -> tu
     ----------
     rotations, translations
         (n, 3, 3) and (n, 3).
-    where
-        Place in the file, for error messages.
 
     Returns
     -------

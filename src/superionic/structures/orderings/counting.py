@@ -150,8 +150,6 @@ class SupercellCount:
 
     Parameters
     ----------
-    supercell
-        Its matrix.
     composition
         The counts on its groups of sites; None for all compositions together.
     raw, distinct, group_order

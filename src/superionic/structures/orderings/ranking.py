@@ -41,8 +41,6 @@ class Tie:
         Number of decorations of this energy.
     taken
         Number of them selected, one at random from each of as many equal stretches of the listing.
-    seed
-        Seed of the selection.
     """
 
     energy_eV: float

@@ -63,8 +63,6 @@ def sample_uniform_orbits(
 
     Parameters
     ----------
-    n
-        Number of draws.
     budget
         Work allowed for counting those that respect the exclusions, in 64-bit words. Beyond it decorations are drawn
         without the exclusions and those that violate them rejected, which is exact as well; where fewer than one in a

@@ -101,8 +101,6 @@ def read_off(
     ----------
     line
         A fit of σ in S/cm with errors, of the form ``lnSigmaT``.
-    temperature_K
-        Temperature at which to read it.
     transfer
         Error that a student potential adds; independent, so added in quadrature to the logarithm's.
     simulated

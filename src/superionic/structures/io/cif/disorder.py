@@ -42,8 +42,6 @@ class DisorderedRow:
         As the file gives them; "." where it does not.
     positions
         (n, 3) its fractional coordinates in the cell.
-    where
-        Its place in the file.
     """
 
     label: str
