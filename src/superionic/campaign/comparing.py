@@ -39,7 +39,7 @@ class ComparedModel:
     Attributes
     ----------
     name
-        As it was asked for, ``ENGINE``, ``ENGINE:MODEL`` or ``ENGINE:FILE``.
+        As requested, ``ENGINE``, ``ENGINE:MODEL`` or ``ENGINE:FILE``.
     model
         What the engine calls it.
     energy_convention
@@ -53,7 +53,7 @@ class ComparedModel:
     failures
         Why structures were left out; an evaluation that fails counts against no error.
     caution
-        What there is to know of it.
+        What users should know about it.
     """
 
     name: str
@@ -110,16 +110,16 @@ class ModelComparison:
 def compare_models(
     labels: Sequence[str | Path], models: Sequence[str] | None = None, *, most: int | None = None
 ) -> ModelComparison:
-    """Measure potentials on labels, each in its own engine, and recommend one for each purpose.
+    """Measure potentials against labels, each in its own engine, and recommend one for each purpose.
 
     Parameters
     ----------
     labels
         Files of labels, as ``superionic labels check`` reads them: extended XYZ, outputs of codes, folders of them.
     models
-        ``ENGINE``, ``ENGINE:MODEL`` or ``ENGINE:FILE``; those that are installed and need no file if None.
+        ``ENGINE``, ``ENGINE:MODEL`` or ``ENGINE:FILE``; by default, those that are installed and need no file.
     most
-        Take this many labels at most, evenly spread.
+        Compare with at most this many labels, spread evenly.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def compare_models(
     PotentialError
         If there is no such potential, or none can be compared.
     EngineError
-        If an engine that was asked for is not installed.
+        If a requested engine is not installed.
     """
     from superionic.labels.imports import find_files, import_labels, stated_provenance
 
@@ -169,10 +169,10 @@ def compare_models(
 def advise(models: Sequence[ComparedModel]) -> tuple[Advice, ...]:
     """Recommend a candidate for each purpose, from errors and cost alone.
 
-    A teacher labels some hundred structures, so that its cost hardly counts: the smallest error of forces. What ranks
-    evaluates thousands of relaxations, and only differences of energies matter: of those nearly as good as the best,
-    the fastest. What samples drives long runs whose structures are labelled again: of those that are not soft and have
-    no more than twice the smallest error of forces, the fastest.
+    A teacher labels some hundred structures, so its cost hardly counts: the candidate with the smallest force error.
+    Ranking takes thousands of relaxations, and only energy differences matter: the fastest of those nearly as accurate
+    as the best. Sampling drives long runs whose structures are labelled again: the fastest of those that are not soft
+    and have at most twice the smallest force error.
     """
     by_force = sorted(models, key=lambda each: each.errors.mae_force_meV_per_A)
     best = by_force[0]
@@ -212,15 +212,15 @@ def _soft(model: ComparedModel) -> bool:
 
 
 def _reservation(model: ComparedModel) -> str:
-    """Say what stands against a candidate although it is the best."""
-    said, slope, bias = [], model.errors.force_slope, model.errors.mean_error_stress_GPa
+    """Return what speaks against a candidate although it is the best."""
+    doubts, slope, bias = [], model.errors.force_slope, model.errors.mean_error_stress_GPa
     if _soft(model) and slope is not None:
-        said.append(f"its forces are {slope:.2f} of the reference's")
+        doubts.append(f"its forces are {slope:.2f} of the reference's")
     if bias is not None and abs(bias) > _BIASED_GPA:
-        said.append(f"its stress is off by {bias:+.2f} GPa, so relax and equilibrate no cells with it")
+        doubts.append(f"its stress is off by {bias:+.2f} GPa, so relax and equilibrate no cells with it")
     if model.errors.n_structures < FEW:
-        said.append(f"{model.errors.n_structures} labels decide little")
-    return f"; but {', and '.join(said)}" if said else ""
+        doubts.append(f"{model.errors.n_structures} labels decide little")
+    return f"; but {', and '.join(doubts)}" if doubts else ""
 
 
 def _measured(name: str, structures: Sequence[Atoms], reference: Targets) -> ComparedModel:
@@ -230,53 +230,53 @@ def _measured(name: str, structures: Sequence[Atoms], reference: Targets) -> Com
     from superionic.execution.worker import call_once
     from superionic.stages.predictions import TimedPredictions, timed_task
 
-    chosen = _chosen(name)
+    potential = _chosen(name)
     symbols = {symbol for atoms in structures for symbol in atoms.get_chemical_symbols()}
-    missing = sorted(symbols - set(chosen.identity.elements)) if chosen.identity.elements else []
+    missing = sorted(symbols - set(potential.identity.elements)) if potential.identity.elements else []
     if missing:
         raise CompositionError(f"it does not know {', '.join(missing)}")
-    location = resolve_engine(chosen.engine)
-    tree = call_once(location.python, timed_task.name, chosen.task_settings(), {"atoms": list(structures)})
+    location = resolve_engine(potential.engine)
+    tree = call_once(location.python, timed_task.name, potential.task_settings(), {"atoms": list(structures)})
     timed = from_tree(tree, TimedPredictions)
     if not timed.evaluated:
         raise CompositionError(f"it evaluates none of the structures: {timed.failures[0]}")
-    known = reference.subset(timed.evaluated)
-    shift = float(np.mean((timed.targets.energies_eV - known.energies_eV) / known.n_atoms))
+    labels = reference.subset(timed.evaluated)
+    shift = float(np.mean((timed.targets.energies_eV - labels.energies_eV) / labels.n_atoms))
     shifted = Targets(
-        timed.targets.energies_eV - shift * known.n_atoms,
+        timed.targets.energies_eV - shift * labels.n_atoms,
         timed.targets.forces_eV_per_A,
         timed.targets.stresses_eV_per_A3,
     )
     return ComparedModel(
         name,
-        chosen.identity.model,
-        chosen.identity.energy_convention,
-        errors(shifted, known),
+        potential.identity.model,
+        potential.identity.energy_convention,
+        errors(shifted, labels),
         shift,
         1.0e6 * timed.cpu_s_per_atom,
         timed.failures,
-        cautions({name: chosen}).get(name),
+        cautions({name: potential}).get(name),
     )
 
 
 def _chosen(name: str) -> ChosenPotential:
-    """Describe what ``ENGINE``, ``ENGINE:MODEL`` or ``ENGINE:FILE`` names; files need not state their energies here."""
+    """Describe the potential that ``ENGINE``, ``ENGINE:MODEL`` or ``ENGINE:FILE`` names."""
     from superionic.campaign.prepare import choose_potential
 
-    engine, _, rest = name.partition(":")
-    if rest and Path(rest).exists():
-        options = {"file": str(Path(rest).absolute())}
+    engine, _, model = name.partition(":")
+    if model and Path(model).exists():
+        options = {"file": str(Path(model).absolute())}
         try:
             return choose_potential(name, engine, None, options, where=name)
         except PotentialError as error:
             if "which energies" not in error.message:
                 raise
-        return choose_potential(name, engine, Path(rest).name, {**options, "energy_convention": _OF_FILES}, where=name)
-    return choose_potential(name, engine, rest or None, {}, where=name)
+        return choose_potential(name, engine, Path(model).name, {**options, "energy_convention": _OF_FILES}, where=name)
+    return choose_potential(name, engine, model or None, {}, where=name)
 
 
 def _at_hand() -> list[str]:
-    """Name the potentials that are installed and that nobody has to bring a file for."""
+    """Return the names of the installed potentials that need no file."""
     from superionic.execution.engine_specs import DATA
     from superionic.execution.engines import resolve_engine
     from superionic.potentials.base import describe_potential

@@ -35,7 +35,7 @@ _CELLS_TRIED: Final = 8
 
 @dataclass(frozen=True)
 class CrystalGuess:
-    """What a campaign on a crystal takes where nobody says otherwise.
+    """What a campaign assumes about a crystal unless the user states it.
 
     Attributes
     ----------
@@ -196,7 +196,7 @@ def draft_campaign(
 
 
 def _demand_crystal(crystal: DisorderedCrystal, ion: str, where: str) -> None:
-    """Refuse a file that lists the sites of one element only: nothing holds its ions."""
+    """Refuse a file that lists the sites of one element only: it has no framework."""
     if len(crystal.species) > 1:
         return
     raise StructureError(
@@ -206,18 +206,20 @@ def _demand_crystal(crystal: DisorderedCrystal, ion: str, where: str) -> None:
     )
 
 
-def _mobile_ion(crystal: DisorderedCrystal, given: str | None, where: str) -> str:
+def _mobile_ion(crystal: DisorderedCrystal, symbol: str | None, where: str) -> str:
     amounts = crystal.composition
-    if given is not None:
-        if given in amounts:
-            return given
-        hint = did_you_mean(given, amounts)
+    if symbol is not None:
+        if symbol in amounts:
+            return symbol
+        hint = did_you_mean(symbol, amounts)
         listed = ", ".join(amounts)
         fix = f"Name one of its elements: {listed}" + (f"; {hint}" if hint else ".")
-        what = (
-            f"The crystal has no {given}." if given in ELEMENTS else f"'{given[:40]}' is not the symbol of an element."
+        message = (
+            f"The crystal has no {symbol}."
+            if symbol in ELEMENTS
+            else f"'{symbol[:40]}' is not the symbol of an element."
         )
-        raise StructureError(what, where=where, fix=fix)
+        raise StructureError(message, where=where, fix=fix)
     from superionic.structures.crystal.oxidation import guess_mobile_ion
 
     try:
@@ -268,13 +270,13 @@ def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float], max_dev
 
 
 def relative_file(path: Path, folder: str | Path | None) -> str:
-    """Write the path of a file as a campaign file in a folder names it, quoted for YAML."""
+    """Return the path of a file relative to the folder of the campaign file, quoted for YAML."""
     relative = Path(os.path.relpath(path.absolute(), Path(folder or ".").absolute())).as_posix()
     return json.dumps(relative, ensure_ascii=False)
 
 
 def plain_name(text: str) -> str:
-    """Make a name that a campaign file takes of any text, quoted for YAML where it must be."""
+    """Turn any text into a name that a campaign file accepts, quoted for YAML where necessary."""
     name = re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-._+")[:80] or "campaign"
     return name if isinstance(plain_scalar(name), str) else f'"{name}"'  # 419 would be read as a number
 

@@ -52,11 +52,11 @@ def read_text(path: str | Path) -> str:
 def crystal_text(entry: CrystalInput | ReferenceInput) -> CrystalText:
     """Return a crystal or reference of the file as a task can read it."""
     occupancies: Mapping[str, Mapping[str, float]] = getattr(entry, "occupancies", {})
-    own = {name: dict(species) for name, species in occupancies.items()}
+    refined = {name: dict(species) for name, species in occupancies.items()}
     text = read_text(entry.file)
     if entry.block is not None:  # a task reads that block and knows of no other
         text = block_text(text, entry.block)
-    return CrystalText(entry.name, Path(entry.file).name, text, own)
+    return CrystalText(entry.name, Path(entry.file).name, text, refined)
 
 
 def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) -> list[Space]:
@@ -80,7 +80,7 @@ def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) 
         _demand_possible_runs(file, entry, crystal)
         for point in file.grid():
             material = Material(entry.name, tuple(AxisValue(axis, value) for axis, value in point.items()))
-            made = _composition(file, crystal, read.occupancies, point)
+            changes = _composition(file, crystal, read.occupancies, point)
             spaces += [
                 Space(
                     material,
@@ -90,9 +90,9 @@ def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) 
                         supercell=matrix,
                         oxidation_states=charges,
                         coupling=entry.coupling,
-                        exact_species=made.exact_species,
-                        occupancies=made.occupancies,
-                        substitutions=made.substitutions,
+                        exact_species=changes.exact_species,
+                        occupancies=changes.occupancies,
+                        substitutions=changes.substitutions,
                     ),
                 )
                 for matrix in entry.all_supercells
@@ -101,7 +101,7 @@ def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) 
 
 
 def _demand_possible_runs(file: CampaignFile, entry: CrystalInput, crystal: DisorderedCrystal) -> None:
-    """Refuse runs of too many atoms, and densities of too many points, before days are spent on what comes before."""
+    """Refuse runs of too many atoms, and densities of too many points, before days are spent on earlier stages."""
     for stage, section in (("sample", file.sample), ("distil", file.distil), ("transport", file.transport)):
         if section is None:
             continue
@@ -127,7 +127,7 @@ def _demand_possible_runs(file: CampaignFile, entry: CrystalInput, crystal: Diso
 
 @dataclass(frozen=True)
 class _Composition:
-    """What makes a crystal one of a point of the grid; see :class:`SpaceSettings`."""
+    """What turns a crystal into that of a point of the grid; see :class:`SpaceSettings`."""
 
     occupancies: Mapping[str, Mapping[str, float]]
     substitutions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -170,7 +170,7 @@ def _composition(
     occupancies: Mapping[str, Mapping[str, float]],
     point: Mapping[str, float],
 ) -> _Composition:
-    """Return what makes the crystal one of this point: substitutions on all sites of an element, or occupancies."""
+    """Return the changes that lead to the crystal of this point: substitutions of an element, or occupancies."""
     axes = _axes(file)
     if not axes:
         return _Composition(occupancies)
@@ -234,17 +234,17 @@ def choose_potentials(file: CampaignFile) -> dict[str, ChosenPotential]:
     PotentialError
         If a potential or model is unknown, or does not cover an element of the campaign.
     """
-    chosen = {}
+    potentials = {}
     elements = set(file.oxidation_states) | {file.mobile_ion}
     elements |= {element for axis in file.composition_axes for element in (axis.replace, axis.by)}
     for name, entry in file.potentials.items():
         options = entry.load_options()
         if entry.engine == "pair" and "charges_e" not in options:
             options["charges_e"] = {element: float(charge) for element, charge in file.oxidation_states.items()}
-        chosen[name] = choose_potential(name, entry.engine, entry.model, options, where=f"potentials.{name}")
-        identity = chosen[name].identity
+        potentials[name] = choose_potential(name, entry.engine, entry.model, options, where=f"potentials.{name}")
+        identity = potentials[name].identity
         # Which elements a pickled checkpoint covers is known once its engine has read it.
-        covered = identity.elements or known_elements(identity.name, chosen[name].options)
+        covered = identity.elements or known_elements(identity.name, potentials[name].options)
         missing = sorted(elements - set(covered)) if covered else []
         if missing:
             raise PotentialError(
@@ -252,5 +252,5 @@ def choose_potentials(file: CampaignFile) -> dict[str, ChosenPotential]:
                 where=f"potentials.{name}",
                 fix="choose a potential that covers these elements",
             )
-    refuse_moving_cells(file, chosen)
-    return chosen
+    refuse_moving_cells(file, potentials)
+    return potentials

@@ -43,13 +43,13 @@ class StageStatus:
     done, failed, pending
         Numbers of tasks; those of waiting stages are not known before the stages above them are done.
     running
-        How many of the pending ones are being done now.
+        Number of pending tasks that are running.
     cpu_s, gpu_s
         CPU and GPU time spent on its finished tasks.
     tasks_per_h
         Tasks finished for each hour in which any was at work; None before the first.
     cpu_left_s, left_s
-        Estimated CPU time of the pending tasks, and time to wait for them; None where it cannot be told.
+        Estimated CPU time of the pending tasks, and time to wait for them; None where unknown.
     """
 
     stage: str
@@ -153,7 +153,7 @@ def _state(stage: str, flow: Flow, *, is_over: bool, is_stuck: bool) -> str:
 
 
 def why_pending(task: Task[Any], records: Mapping[str, Record], ledger: Ledger, store: Store, missing: set[str]) -> str:
-    """Say why a task has to be done: it is new, was cut off, ended in an error, or something that it reads changed."""
+    """Return why a task has to be done: it is new, was cut off, ended in an error, or something it reads changed."""
     record = records.get(task.key)
     if record is not None and record.state in ("interrupted", "running"):
         return "was cut off"
@@ -201,7 +201,7 @@ def _short(value: Any) -> str:
 
 @dataclass(frozen=True)
 class _Pace:
-    """How fast a stage goes, what it has cost, and how long the rest may take: from what its tasks took so far.
+    """The pace of a stage, its cost so far, and an estimate of the remainder from the tasks that are done.
 
     Attributes
     ----------
@@ -228,12 +228,12 @@ def _pace(
     records: Mapping[str, Record],
     earlier: Callable[[Task[Any]], Record | None],
 ) -> _Pace:
-    """Judge the pace of a stage.
+    """Estimate the pace of a stage.
 
     Parameters
     ----------
     done, pending
-        Its tasks; of the pending ones, what is read stands before what reads it.
+        Its tasks; a pending one stands after those whose results it reads.
     records
         The record of each task, by key.
     earlier

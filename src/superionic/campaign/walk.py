@@ -1,6 +1,6 @@
 """A walk through the stages: how far it has come, what each stage gave, and where it ends.
 
-What comes after what is in :mod:`superionic.campaign.flow` and, for the rounds of learning, in
+The order of the stages is in :mod:`superionic.campaign.flow` and, for the rounds of learning, in
 :mod:`superionic.campaign.learning`.
 """
 
@@ -91,7 +91,7 @@ class Walk:
         return potentials[name] if name is not None else next(iter(potentials.values()))
 
     def at(self, stage: str) -> None:
-        """Note that the walk has come to a stage."""
+        """Record that the walk has come to a stage."""
         self.reached = stage
 
     def done(self, stage: str, kept: list[T], output: T, *, last: bool = True) -> None:
@@ -107,7 +107,7 @@ class Walk:
             self.end(stage)
 
     def end(self, stage: str) -> None:
-        """Note that the last round of a stage is done; stop here if the walk goes no further.
+        """Record that the last round of a stage is done; stop here if the walk goes no further.
 
         Raises
         ------

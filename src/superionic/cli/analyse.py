@@ -393,8 +393,8 @@ def _show_cell(console: Console, run: RunAnalysis) -> None:
     volume = None if run.mean_cell is None else run.mean_cell.volume_per_atom_A3
     if run.mean_cell is None or volume is None:
         return
-    words = with_error(volume.value, volume.error, "Å³/atom")
-    console.print(f"mean volume {words} (first {run.mean_cell.discarded_ps:.3g} ps left out)")
+    volume_text = with_error(volume.value, volume.error, "Å³/atom")
+    console.print(f"mean volume {volume_text} (first {run.mean_cell.discarded_ps:.3g} ps left out)")
     for item in run.comparisons:
         value = item.published
         console.print(

@@ -56,7 +56,7 @@ def init_command(
         float, typer.Option(min=0.0, max=1.0, help="Largest difference of an occupancy from the refined one.")
     ] = 0.1,
     dispersion: Annotated[
-        Literal["d3bj"] | None, typer.Option(help="Dispersion added to the potential: layered crystals want it.")
+        Literal["d3bj"] | None, typer.Option(help="Dispersion added to the potential: layered crystals need it.")
     ] = None,
     budget: Annotated[
         str | None,
@@ -70,7 +70,7 @@ def init_command(
 ) -> None:
     """Write a commented campaign file for a crystal, in which a fast student of the potential drives the dynamics.
 
-    With --budget it is sized for the time that there is; where not even the least fits, nothing is written.
+    With --budget it is sized for that time; if not even the smallest campaign fits, nothing is written.
     """
     from superionic.campaign.initialise import draft_campaign
     from superionic.errors import CampaignFileError
@@ -305,8 +305,8 @@ def _show_dependence(console: Console, name: str, dependence: TemperatureDepende
     for temperature in dependence.report_temperatures_K:
         point = dependence.conductivity_at(temperature)
         if point is None:
-            words = dependence.verdict_at(temperature).words
-            console.print(f"  no σ({temperature:g} K): {words}", style="yellow", highlight=False)
+            verdict = dependence.verdict_at(temperature).words
+            console.print(f"  no σ({temperature:g} K): {verdict}", style="yellow", highlight=False)
             continue
         low, high = point.interval68_S_per_cm
         how = ", extrapolated" if point.extrapolated else ""
@@ -382,15 +382,15 @@ def _show_explanation(explanation: Explanation) -> None:
     record = explanation.record
     console.print(f"[bold]{escape(record.stage)}: {escape(record.label)}[/] ({record.state})")
     lines = [f"key       {record.key}"]
-    made = explanation.descriptor
-    if made is not None:
-        lines += [f"function  {made.function} (version {made.version})", f"engine    {made.engine}"]
+    descriptor = explanation.descriptor
+    if descriptor is not None:
+        lines += [f"function  {descriptor.function} (version {descriptor.version})", f"engine    {descriptor.engine}"]
     if record.cpu_s is not None:
         lines.append(
             f"cost      {record.cpu_s:.1f} s CPU, {record.wall_s or 0:.1f} s wall, {record.peak_MB or 0:.0f} MB"
         )
-    if made is not None:
-        lines += [f"setting   {name} = {_short(value)}" for name, value in made.settings.items()]
+    if descriptor is not None:
+        lines += [f"setting   {name} = {_short(value)}" for name, value in descriptor.settings.items()]
     for name, references in explanation.inputs.items():
         lines += [f"input     {name} ← {key[:12]}  {label}" for key, label in references[:_SHOWN_PENDING]]
         if len(references) > _SHOWN_PENDING:

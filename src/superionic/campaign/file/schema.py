@@ -304,7 +304,7 @@ class CampaignFile(Section):
 
 
 def draft_of(raw: Mapping[str, Any], folder: Path | None = None) -> CampaignFile:
-    """Return what is sound in a campaign file, for rules and other readers that mistakes elsewhere must not stop.
+    """Return the valid parts of a campaign file, for rules and other readers that mistakes elsewhere must not stop.
 
     Parameters
     ----------

@@ -311,7 +311,7 @@ def _summed_messages(
 
 
 def _mixed() -> Any:
-    """Give the function Σ_i x[e, i, u] m[e, i, k] → [e, k, u], whose derivatives are written out.
+    """Return the function Σ_i x[e, i, u] m[e, i, k] → [e, k, u], whose derivatives are written out.
 
     XLA derives sums over channels that it does not vectorise, and which would take four fifths of all time; as products
     of small matrices they are fast.

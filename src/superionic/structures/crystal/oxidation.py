@@ -329,7 +329,7 @@ def _can_be_neutral(
     most: float = MAX_DEVIATION,
     part: float = 0.5,
 ) -> bool:
-    """Tell whether small changes of the occupancies can remove a net charge.
+    """Return whether small changes of the occupancies can remove a net charge.
 
     On each site a species may be replaced by those of other charge: by no more than a largest deviation, and by no
     more than a given fraction of its occupancy.

@@ -338,7 +338,7 @@ def _demand_size(crystal: DisorderedCrystal, supercell: Supercell) -> None:
 
 
 def _keeps_lattice(rotation: IntArray, matrix: IntArray) -> bool:
-    """Tell whether the rotated vectors of the supercell lie on the supercell's lattice."""
+    """Return whether the rotated vectors of the supercell lie on the supercell's lattice."""
     image = (matrix @ rotation.T) @ np.linalg.inv(matrix.astype(np.float64))
     return bool(np.all(np.abs(image - np.round(image)) < 1e-6))
 

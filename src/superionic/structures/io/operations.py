@@ -154,7 +154,7 @@ def _near(difference: FloatArray) -> NDArray[np.bool_]:
 
 
 def fits_cell(rotations: IntArray, cell_A: FloatArray) -> bool:
-    """Tell whether rotations keep the lengths and angles of a cell, within 3 %."""
+    """Return whether rotations keep the lengths and angles of a cell, within 3 %."""
     metric = cell_A @ cell_A.T
     turned = np.einsum("gba,bc,gcd->gad", rotations, metric, rotations)
     scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))

@@ -128,7 +128,7 @@ def _refuse_groups_of_several(rows: Sequence[DisorderedRow]) -> None:
 
 
 def _sharing(rows: Sequence[DisorderedRow], cell_A: FloatArray) -> list[bool]:
-    """Tell for each row whether a row of another group of the same assembly shares its position."""
+    """Return for each row whether a row of another group of the same assembly shares its position."""
     if not rows:
         return []
     positions = np.concatenate([row.positions for row in rows])
