@@ -174,36 +174,27 @@ def advise(models: Sequence[ComparedModel]) -> tuple[Advice, ...]:
     as the best. Sampling drives long runs whose structures are labelled again: the fastest of those that are not soft
     and have at most twice the smallest force error.
     """
-    by_force = sorted(models, key=lambda each: each.errors.mae_force_meV_per_A)
-    best = by_force[0]
-    teacher = Advice(
-        "teacher",
-        best.name,
-        f"the smallest error of forces, {best.errors.mae_force_meV_per_A:.0f} meV/Å{_reservation(best)}",
-    )
-    energies = [each for each in models if math.isfinite(each.errors.mae_energy_meV_per_atom)]
-    least = min(each.errors.mae_energy_meV_per_atom for each in energies)
-    good = [each for each in energies if each.errors.mae_energy_meV_per_atom <= _AS_GOOD * least]
-    fastest = min(good, key=lambda each: each.cpu_us_per_atom)
-    ranking = Advice(
-        "ranking",
-        fastest.name,
-        f"{fastest.errors.mae_energy_meV_per_atom:.1f} meV/atom, where the best has {least:.1f}, "
-        f"at {fastest.cpu_us_per_atom:.0f} µs per atom{_reservation(fastest)}",
-    )
-    limit = 2.0 * best.errors.mae_force_meV_per_A
-    firm = [each for each in by_force if not _soft(each) and each.errors.mae_force_meV_per_A <= limit]
+
+    def advice(purpose: str, model: ComparedModel, reason: str) -> Advice:
+        return Advice(purpose, model.name, reason + _reservation(model))
+
+    def cost(model: ComparedModel) -> float:
+        return model.cpu_us_per_atom
+
+    forces = {model.name: model.errors.mae_force_meV_per_A for model in models}
+    energies = {model.name: model.errors.mae_energy_meV_per_atom for model in models}
+    best, least = min(models, key=lambda model: forces[model.name]), min(filter(math.isfinite, energies.values()))
+    teacher = advice("teacher", best, f"the smallest error of forces, {forces[best.name]:.0f} meV/Å")
+    fast = min((model for model in models if energies[model.name] <= _AS_GOOD * least), key=cost)
+    of_energies = f"{energies[fast.name]:.1f} meV/atom, where the best has {least:.1f}, at {cost(fast):.0f} µs per atom"
+    ranking = advice("ranking", fast, of_energies)
+    firm = [model for model in models if not _soft(model) and forces[model.name] <= 2.0 * forces[best.name]]
     if not firm:
-        sampling = Advice("sampling", None, f"all are softer than {SOFT_BELOW:g} of the reference: fine-tune one first")
-    else:
-        driver = min(firm, key=lambda each: each.cpu_us_per_atom)
-        sampling = Advice(
-            "sampling",
-            driver.name,
-            f"{driver.cpu_us_per_atom:.0f} µs per atom, forces off by {driver.errors.mae_force_meV_per_A:.0f} meV/Å "
-            f"(the best: {best.errors.mae_force_meV_per_A:.0f}){_reservation(driver)}",
-        )
-    return ranking, sampling, teacher
+        softer = f"all are softer than {SOFT_BELOW:g} of the reference: fine-tune one first"
+        return ranking, Advice("sampling", None, softer), teacher
+    driver = min(firm, key=cost)
+    of_forces = f"forces off by {forces[driver.name]:.0f} meV/Å (the best: {forces[best.name]:.0f})"
+    return ranking, advice("sampling", driver, f"{cost(driver):.0f} µs per atom, {of_forces}"), teacher
 
 
 def _soft(model: ComparedModel) -> bool:

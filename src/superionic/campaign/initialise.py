@@ -34,6 +34,30 @@ _CELLS_TRIED: Final = 8
 
 
 @dataclass(frozen=True)
+class CrystalOptions:
+    """What the user states about a crystal; what is None is guessed.
+
+    Attributes
+    ----------
+    mobile_ion
+        Element whose ions conduct.
+    oxidation_states
+        Charges in e; those of elements that it leaves out come from the crystal's file or are guessed.
+    block
+        Data block of a CIF that holds several crystals; the first that lists atoms if None.
+    """
+
+    mobile_ion: str | None = None
+    oxidation_states: Mapping[str, float] | None = None
+    block: str | None = None
+
+    @property
+    def block_line(self) -> str:
+        """Line of a campaign file that names the data block; empty if none is stated."""
+        return "" if self.block is None else f"    block: {json.dumps(self.block, ensure_ascii=False)}\n"
+
+
+@dataclass(frozen=True)
 class CrystalGuess:
     """What a campaign assumes about a crystal unless the user states it.
 
@@ -70,12 +94,7 @@ class CrystalGuess:
 
 
 def guess_settings(
-    crystal_path: str | Path,
-    *,
-    mobile_ion: str | None = None,
-    oxidation_states: Mapping[str, float] | None = None,
-    block: str | None = None,
-    max_deviation: float = MAX_DEVIATION,
+    crystal_path: str | Path, options: CrystalOptions, *, max_deviation: float = MAX_DEVIATION
 ) -> CrystalGuess:
     """Read a crystal, and guess its mobile ion, its charges, and the smallest supercell with whole atoms and no charge.
 
@@ -85,10 +104,10 @@ def guess_settings(
     from superionic.structures.io.files import read_crystal
 
     path = Path(crystal_path)
-    crystal = read_crystal(path, block=block)
-    ion = _mobile_ion(crystal, mobile_ion, str(path))
+    crystal = read_crystal(path, block=options.block)
+    ion = _mobile_ion(crystal, options.mobile_ion, str(path))
     _demand_crystal(crystal, ion, str(path))
-    states = charges_of_crystal(crystal, path, oxidation_states, block=block)
+    states = charges_of_crystal(crystal, path, options.oxidation_states, block=options.block)
     charges = dict(states.values)
     if min(charges.values()) >= 0 or max(charges.values()) <= 0:
         listed = ", ".join(f"{element}: {charge:g}" for element, charge in charges.items())
@@ -103,12 +122,10 @@ def guess_settings(
 
 def draft_campaign(
     crystal_path: str | Path,
+    options: CrystalOptions = CrystalOptions(),
     *,
-    mobile_ion: str | None = None,
-    oxidation_states: Mapping[str, float] | None = None,
     name: str | None = None,
     folder: str | Path | None = None,
-    block: str | None = None,
     max_deviation: float = MAX_DEVIATION,
     dispersion: str | None = None,
     budget_h: float | None = None,
@@ -119,17 +136,13 @@ def draft_campaign(
     ----------
     crystal_path
         CIF, POSCAR, extended XYZ or pymatgen JSON file.
-    mobile_ion
-        Element whose ions conduct; guessed if None.
-    oxidation_states
-        Charges in e; those of elements that it leaves out come from the crystal's file or are guessed.
+    options
+        What is known about the crystal.
     name
         Name of the campaign; made of the file name if None.
     folder
         Folder in which the campaign file will stand, for the relative path of the crystal; the working folder if
         None.
-    block
-        Data block of a CIF that holds several crystals; the first that lists atoms if None.
     max_deviation
         Largest difference of an occupancy from the refined one; it is written into the file.
     dispersion
@@ -150,23 +163,21 @@ def draft_campaign(
     CompositionError
         If no charges are known for one of its elements, they do not have both signs, or no supercell fits.
     CampaignFileError
-        If not even the least campaign fits into the time.
+        If not even the smallest campaign fits into the time.
     """
     path = Path(crystal_path)
-    guess = guess_settings(
-        path, mobile_ion=mobile_ion, oxidation_states=oxidation_states, block=block, max_deviation=max_deviation
-    )
+    guess = guess_settings(path, options, max_deviation=max_deviation)
     crystal = guess.crystal
     values = {
         "name": plain_name(name if name is not None else path.stem),
         "crystal": plain_name(path.stem),
         "file": relative_file(path, folder),
-        "block": "" if block is None else f"    block: {json.dumps(block, ensure_ascii=False)}\n",
+        "block": options.block_line,
         "notes": "".join(f"# Note: {note}\n" for note in crystal.notes),
         "formula": crystal.formula,
         "spacegroup": f"{crystal.spacegroup_symbol} (no. {crystal.spacegroup_number})",
         "ion": guess.mobile_ion,
-        "ion_remark": "as you said" if mobile_ion else "a guess; change it if another ion conducts",
+        "ion_remark": "as stated" if options.mobile_ion else "a guess; change it if another ion conducts",
         "charges": ", ".join(f"{element}: {charge:g}" for element, charge in guess.charges.items()),
         "charge_remark": guess.charge_note,
         "supercell": guess.supercell,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from superionic.campaign.initialise import CrystalGuess, guess_settings, plain_name, relative_file
+from superionic.campaign.initialise import CrystalGuess, CrystalOptions, guess_settings, plain_name, relative_file
 from superionic.errors import CampaignFileError, PotentialError, storage_error
 from superionic.registry import find, models
 from superionic.shown import Shown
@@ -88,7 +88,7 @@ class FirstLook(Shown):
     cautions
         What the reader should know besides.
     campaign
-        The campaign file, from which everything can be gone on with.
+        The campaign file, from which the work can be continued.
     """
 
     formula: str
@@ -114,8 +114,8 @@ class Trial:
         taken as it stands if it is the one that would be written, so that a run that was stopped goes on.
     potential
         Entry of a campaign's ``potentials`` that runs it.
-    mobile_ion, oxidation_states, block
-        As in :func:`superionic.campaign.initialise.draft_campaign`: guessed where not given.
+    options
+        What is known about the crystal.
 
     Raises
     ------
@@ -129,14 +129,12 @@ class Trial:
         *,
         folder: str | Path | None = None,
         potential: Mapping[str, Any] | None = None,
-        mobile_ion: str | None = None,
-        oxidation_states: Mapping[str, float] | None = None,
-        block: str | None = None,
+        options: CrystalOptions = CrystalOptions(),  # noqa: B008 - frozen
     ) -> None:
         path = Path(crystal)
-        self.guess = guess_settings(path, mobile_ion=mobile_ion, oxidation_states=oxidation_states, block=block)
+        self.guess = guess_settings(path, options)
         self.folder = Path(folder) if folder is not None else Path(f"try-{plain_name(path.stem).strip(chr(34))}")
-        self.text = first_look_text(path, self.guess, self.folder, potential or FAST, block)
+        self.text = first_look_text(path, self.guess, self.folder, potential or FAST, options)
 
     @property
     def file(self) -> Path:
@@ -167,7 +165,7 @@ class Trial:
         return Campaign.load(self.file)
 
     def plan(self) -> Plan:
-        """Say what would be run and what it costs. Nothing is computed."""
+        """Return what would be run and what it costs. Nothing is computed."""
         return self.campaign().check()
 
     def run(self, *, reporter: Reporter | None = None, workers: int | None = None) -> FirstLook:
@@ -211,7 +209,8 @@ def try_crystal(
 ) -> FirstLook:
     """Look whether and how a crystal conducts: hot runs of two minutes or so by a fast potential in the refined cell.
 
-    Parameters are those of :class:`Trial`; `workers` are processes, one per core if None.
+    Parameters are those of :class:`Trial` and :class:`superionic.campaign.initialise.CrystalOptions`; `workers` are
+    processes, one per core if None.
 
     Examples
     --------
@@ -220,18 +219,12 @@ def try_crystal(
     >>> look.verdict  # doctest: +SKIP
     'conducts'
     """
-    return Trial(
-        crystal,
-        folder=folder,
-        potential=potential,
-        mobile_ion=mobile_ion,
-        oxidation_states=oxidation_states,
-        block=block,
-    ).run(workers=workers)
+    options = CrystalOptions(mobile_ion, oxidation_states, block)
+    return Trial(crystal, folder=folder, potential=potential, options=options).run(workers=workers)
 
 
 def first_look_text(
-    path: Path, guess: CrystalGuess, folder: str | Path, potential: Mapping[str, Any], block: str | None = None
+    path: Path, guess: CrystalGuess, folder: str | Path, potential: Mapping[str, Any], options: CrystalOptions
 ) -> str:
     """Write the campaign file of a first look."""
     repeats = _repeats(guess)
@@ -241,7 +234,7 @@ def first_look_text(
         name=plain_name(f"try-{path.stem}"),
         crystal=plain_name(path.stem),
         file=relative_file(path, folder),
-        block="" if block is None else f"    block: {json.dumps(block, ensure_ascii=False)}\n",
+        block=options.block_line,
         ion=guess.mobile_ion,
         charges=", ".join(f"{element}: {charge:g}" for element, charge in guess.charges.items()),
         charge_note=guess.charge_note,

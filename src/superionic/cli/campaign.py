@@ -17,19 +17,18 @@ from rich.table import Table
 
 from superionic.cli.cluster import show_site
 from superionic.cli.options import (
-    BlockOption,
     CampaignArgument,
-    ChargesOption,
     CrystalArgument,
     JsonOption,
     QuietOption,
     RetryFailedOption,
     RunFolderOption,
     SiteOption,
+    StatedCrystal,
     UntilOption,
+    grouped,
     open_campaign,
     parse_budget_h,
-    parse_charges,
     read_site,
 )
 from superionic.cli.progress import run_progress
@@ -45,12 +44,11 @@ if TYPE_CHECKING:
 _SHOWN_PENDING = 12
 
 
+@grouped
 def init_command(
     crystal: CrystalArgument,
+    stated: StatedCrystal,
     output: Annotated[Path, typer.Option("--output", "-o", help="Campaign file to write.")] = Path("campaign.yaml"),
-    block: BlockOption = None,
-    mobile_ion: Annotated[str | None, typer.Option(help="Mobile ion, e.g. Li.", show_default="guessed")] = None,
-    charges: ChargesOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the campaign.", show_default="from the file name")] = None,
     max_deviation: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Largest difference of an occupancy from the refined one.")
@@ -81,11 +79,9 @@ def init_command(
         )
     text = draft_campaign(
         crystal,
-        mobile_ion=mobile_ion,
-        oxidation_states=parse_charges(charges),
+        stated.options(),
         name=name,
         folder=output.resolve().parent,
-        block=block,
         max_deviation=max_deviation,
         dispersion=dispersion,
         budget_h=parse_budget_h(budget),
