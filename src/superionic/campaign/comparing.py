@@ -221,32 +221,32 @@ def _measured(name: str, structures: Sequence[Atoms], reference: Targets) -> Com
     from superionic.execution.worker import call_once
     from superionic.stages.predictions import TimedPredictions, timed_task
 
-    potential = _chosen(name)
+    chosen = _chosen(name)
     symbols = {symbol for atoms in structures for symbol in atoms.get_chemical_symbols()}
-    missing = sorted(symbols - set(potential.identity.elements)) if potential.identity.elements else []
+    missing = sorted(symbols - set(chosen.identity.elements)) if chosen.identity.elements else []
     if missing:
         raise CompositionError(f"it does not know {', '.join(missing)}")
-    location = resolve_engine(potential.engine)
-    tree = call_once(location.python, timed_task.name, potential.task_settings(), {"atoms": list(structures)})
+    location = resolve_engine(chosen.engine)
+    tree = call_once(location.python, timed_task.name, chosen.task_settings(), {"atoms": list(structures)})
     timed = from_tree(tree, TimedPredictions)
     if not timed.evaluated:
         raise CompositionError(f"it evaluates none of the structures: {timed.failures[0]}")
-    labels = reference.subset(timed.evaluated)
-    shift = float(np.mean((timed.targets.energies_eV - labels.energies_eV) / labels.n_atoms))
+    known = reference.subset(timed.evaluated)
+    shift = float(np.mean((timed.targets.energies_eV - known.energies_eV) / known.n_atoms))
     shifted = Targets(
-        timed.targets.energies_eV - shift * labels.n_atoms,
+        timed.targets.energies_eV - shift * known.n_atoms,
         timed.targets.forces_eV_per_A,
         timed.targets.stresses_eV_per_A3,
     )
     return ComparedModel(
         name,
-        potential.identity.model,
-        potential.identity.energy_convention,
-        errors(shifted, labels),
+        chosen.identity.model,
+        chosen.identity.energy_convention,
+        errors(shifted, known),
         shift,
         1.0e6 * timed.cpu_s_per_atom,
         timed.failures,
-        cautions({name: potential}).get(name),
+        cautions({name: chosen}).get(name),
     )
 
 

@@ -126,7 +126,7 @@ class Flow(Walk):
         return selected.candidates
 
     def _distil(self, candidates: Sequence[Candidate], last: ChosenPotential) -> tuple[ChosenPotential, ...]:
-        """Distil students out of the last potential; none if they failed a required gate, or none are asked for."""
+        """Distil students out of the last potential; none where they failed and have to pass, or are not asked for."""
         if self.file.distil is None:
             return ()
         self.at("distil")

@@ -85,13 +85,13 @@ class _Loop:
         flow.at("label")
         name = file.label.engine
         stand_in = flow.potential(name.partition(":")[2]) if name.startswith("potential:") else None
-        labelled = label.run(file.label, flow.bench, snapshots, stand_in, tail, self.driver.single.bare, number=number)
-        flow.done("label", flow.outputs.label, labelled, last=last)
-        inside = dispersion_of_label(asdict(labelled.result.reference))
-        self.labelled = (*self.labelled, *labelled.snapshots)
+        made = label.run(file.label, flow.bench, snapshots, stand_in, tail, self.driver.single.bare, number=number)
+        flow.done("label", flow.outputs.label, made, last=last)
+        inside = dispersion_of_label(asdict(made.result.reference))
+        self.labelled = (*self.labelled, *made.snapshots)
         self.n_asked += len(snapshots)
         if file.train is None:
-            return len(labelled.snapshots)
+            return len(made.snapshots)
         if inside is not None and "dispersion" in self.first.options:
             raise StageError(
                 f"The labels have dispersion ({inside}), and the potential {self.first.name} has it as a term of its "
@@ -115,7 +115,7 @@ class _Loop:
         weights = self.trained.weights
         potential = trained_potential(self.first, self.trained.result.trainer, weights[0], inside)
         self.driver = replace(potential, committee=weights if len(weights) > 1 else ())
-        return len(labelled.snapshots)
+        return len(made.snapshots)
 
     def _sampled(
         self,

@@ -260,9 +260,9 @@ def estimate_plan(
             kind = kind_of_task(engine if stage.evaluates else CORE, labeller)
             lines.append(_measured(file, replace(line, kind=kind), done.get(stage.name)))
     slots = default_slots(file.execution.workers, file.execution.threads_per_worker)
-    of_potentials = cautions(potentials)
+    said = cautions(potentials)
     notes = {name: crystal.notes for name, crystal in {**references, **crystals}.items() if crystal.notes}
-    return Plan(tuple(lines), tuple(spaces), {}, slots.workers, str(run_folder), notes, of_potentials)
+    return Plan(tuple(lines), tuple(spaces), {}, slots.workers, str(run_folder), notes, said)
 
 
 def _measured(file: CampaignFile, line: PlanLine, stage: StageStatus | None) -> PlanLine:

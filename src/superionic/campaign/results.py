@@ -186,7 +186,7 @@ def _warnings(flow: Flow) -> tuple[str, ...]:
 
 
 def _status(flow: Flow) -> Status:
-    """Return the status of the results: complete, incomplete, or refused since the student failed its gate."""
+    """Say whether these are results: complete, incomplete, or refused since the student failed its gate."""
     file, distilled = flow.file, _last(flow.outputs.distil)
     if (
         distilled is not None

@@ -80,7 +80,7 @@ def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) 
         _demand_possible_runs(file, entry, crystal)
         for point in file.grid():
             material = Material(entry.name, tuple(AxisValue(axis, value) for axis, value in point.items()))
-            changes = _composition(file, crystal, read.occupancies, point)
+            made = _composition(file, crystal, read.occupancies, point)
             spaces += [
                 Space(
                     material,
@@ -90,9 +90,9 @@ def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) 
                         supercell=matrix,
                         oxidation_states=charges,
                         coupling=entry.coupling,
-                        exact_species=changes.exact_species,
-                        occupancies=changes.occupancies,
-                        substitutions=changes.substitutions,
+                        exact_species=made.exact_species,
+                        occupancies=made.occupancies,
+                        substitutions=made.substitutions,
                     ),
                 )
                 for matrix in entry.all_supercells

@@ -479,9 +479,9 @@ def _show_monte_carlo(console: Any, evidence: MonteCarloEvidence) -> None:
         table.add_row(f"{p.species_a}-{p.species_b}", sites, f"{p.distance_A:.2f}", value, meaning)
     console.print("short-range order (α: 0 by chance, negative: neighbours more often, 1: never)")
     console.print(table)
-    n_more = len(evidence.order_parameters) - len(shown)
-    if n_more > 0:
-        console.print(f"... and {n_more} more pairs (--json gives all)")
+    rest = len(evidence.order_parameters) - len(shown)
+    if rest > 0:
+        console.print(f"... and {rest} more pairs (--json gives all)")
 
 
 def _formatted(value: float | None, digits: str) -> str:

@@ -48,25 +48,25 @@ def run_progress(*, quiet: bool) -> Iterator[Reporter | None]:
 
 
 @contextmanager
-def spinner(text: str, *, quiet: bool) -> Iterator[Callable[[str], None] | None]:
-    """Provide a callback that changes the text beside a spinner; None when quiet or not on a terminal."""
+def spinner(words: str, *, quiet: bool) -> Iterator[Callable[[str], None] | None]:
+    """Provide a callback that changes the words beside a spinner; None when quiet or not on a terminal."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         yield None
         return
-    with console.status(text) as status:
+    with console.status(words) as status:
         yield status.update
 
 
 @contextmanager
-def byte_bar(text: str) -> Iterator[Callable[[int, int], None]]:
+def byte_bar(words: str) -> Iterator[Callable[[int, int], None]]:
     """Provide a callback that takes the bytes done and their total, and shows them as a bar on a terminal."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns: list[Any] = [TextColumn(text), BarColumn(), DownloadColumn(), TimeRemainingColumn()]
+    columns: list[Any] = [TextColumn(words), BarColumn(), DownloadColumn(), TimeRemainingColumn()]
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task(text, total=None)
+        task = progress.add_task(words, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 

@@ -115,6 +115,8 @@ def farthest_point_sampling(
         (n_frames, n_atoms, 3) in Å, wrapped or not.
     cell_A
         (3, 3) cell vectors in rows in Å; for a varying cell its average.
+    n
+        Number of frames.
     start
         The frame picked first, if none is taken.
     taken

@@ -140,8 +140,8 @@ class NepPotential(BasePotential):
         features = np.column_stack([self.descriptors(atoms), np.ones(len(atoms))])
         grades = np.zeros(len(atoms))
         for kind in np.unique(self._types):
-            of_kind = self._types == kind
-            grades[of_kind] = np.abs(features[of_kind] @ self.model.active_inverse[kind]).max(axis=1)
+            chosen = self._types == kind
+            grades[chosen] = np.abs(features[chosen] @ self.model.active_inverse[kind]).max(axis=1)
         return grades
 
     def to_text(self) -> str:
