@@ -338,7 +338,7 @@ class _Costs:
         seconds += (len(self._spaces) - len(listed)) * (
             _SEARCH_S if settings.method in {"auto", "search"} else settings.sample_draws * _DRAW_S
         )
-        work = f"{len(self._spaces)} compositions"
+        work = f"{len(self._spaces)} composition{'s' * (len(self._spaces) > 1)}"
         if listed:
             work += f", {sum(listed):,} orderings listed"
         n_retained = sum(self._kept)
@@ -348,7 +348,7 @@ class _Costs:
         settings, spaces = self._file.enumerate.monte_carlo, len(self._spaces)
         sites = sum(s.n_atoms for s in self._spaces)
         run = spaces * _MONTE_CARLO_S + sites * settings.n_sweeps * _REPLICAS / _SWAPS_PER_S
-        work = f"{spaces} compositions, {settings.n_samples} draws of each at {settings.temperature_K:g} K"
+        work = f"{spaces} composition{'s' * (spaces > 1)}, {settings.n_samples} draws of each at {settings.temperature_K:g} K"
         n_retained = sum(self._kept)
         if settings.potential is None:
             return PlanLine("enumerate", work, 2 * spaces, run / 3600, n_retained * 2e-3)

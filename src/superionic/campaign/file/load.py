@@ -177,7 +177,7 @@ def error_of(
     return CampaignFileError(
         f"The {what} has {count}:\n" + "\n".join(lines),
         where=shortened(str(source)),
-        fix=f"Mend the above. {reference}",
+        fix=f"Correct the above. {reference}",
     )
 
 
