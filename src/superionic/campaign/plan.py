@@ -348,7 +348,8 @@ class _Costs:
         settings, spaces = self._file.enumerate.monte_carlo, len(self._spaces)
         sites = sum(s.n_atoms for s in self._spaces)
         run = spaces * _MONTE_CARLO_S + sites * settings.n_sweeps * _REPLICAS / _SWAPS_PER_S
-        work = f"{spaces} composition{'s' * (spaces > 1)}, {settings.n_samples} draws of each at {settings.temperature_K:g} K"
+        draws = f"{settings.n_samples} draws of each at {settings.temperature_K:g} K"
+        work = f"{spaces} composition{'s' * (spaces > 1)}, {draws}"
         n_retained = sum(self._kept)
         if settings.potential is None:
             return PlanLine("enumerate", work, 2 * spaces, run / 3600, n_retained * 2e-3)
