@@ -51,11 +51,6 @@ class CrystalOptions:
     oxidation_states: Mapping[str, float] | None = None
     block: str | None = None
 
-    @property
-    def block_line(self) -> str:
-        """Line of a campaign file that names the data block; empty if none is stated."""
-        return "" if self.block is None else f"    block: {json.dumps(self.block, ensure_ascii=False)}\n"
-
 
 @dataclass(frozen=True)
 class CrystalGuess:
@@ -172,7 +167,7 @@ def draft_campaign(
         "name": plain_name(name if name is not None else path.stem),
         "crystal": plain_name(path.stem),
         "file": relative_file(path, folder),
-        "block": options.block_line,
+        "block": block_line(options.block),
         "notes": "".join(f"# Note: {note}\n" for note in crystal.notes),
         "formula": crystal.formula,
         "spacegroup": f"{crystal.spacegroup_symbol} (no. {crystal.spacegroup_number})",
@@ -278,6 +273,11 @@ def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float], max_dev
         return str(cell), note, n_atoms
     assert refusal is not None  # noqa: S101 - one cell at least was tried
     raise refusal
+
+
+def block_line(block: str | None) -> str:
+    """Return the line of a campaign file that names the data block of a crystal; empty for None."""
+    return "" if block is None else f"    block: {json.dumps(block, ensure_ascii=False)}\n"
 
 
 def relative_file(path: Path, folder: str | Path | None) -> str:

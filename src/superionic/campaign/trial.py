@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from superionic.campaign.initialise import CrystalGuess, CrystalOptions, guess_settings, plain_name, relative_file
+from superionic.campaign.initialise import (
+    CrystalGuess,
+    CrystalOptions,
+    block_line,
+    guess_settings,
+    plain_name,
+    relative_file,
+)
 from superionic.errors import CampaignFileError, PotentialError, storage_error
 from superionic.registry import find, models
 from superionic.shown import Shown
@@ -131,10 +138,10 @@ class Trial:
         potential: Mapping[str, Any] | None = None,
         options: CrystalOptions = CrystalOptions(),  # noqa: B008 - frozen
     ) -> None:
-        path = Path(crystal)
+        path, block = Path(crystal), options.block
         self.guess = guess_settings(path, options)
         self.folder = Path(folder) if folder is not None else Path(f"try-{plain_name(path.stem).strip(chr(34))}")
-        self.text = first_look_text(path, self.guess, self.folder, potential or FAST, options)
+        self.text = first_look_text(path, self.guess, self.folder, potential or FAST, block)
 
     @property
     def file(self) -> Path:
@@ -165,7 +172,7 @@ class Trial:
         return Campaign.load(self.file)
 
     def plan(self) -> Plan:
-        """Return what would be run and what it costs. Nothing is computed."""
+        """Say what would be run and what it costs. Nothing is computed."""
         return self.campaign().check()
 
     def run(self, *, reporter: Reporter | None = None, workers: int | None = None) -> FirstLook:
@@ -224,7 +231,7 @@ def try_crystal(
 
 
 def first_look_text(
-    path: Path, guess: CrystalGuess, folder: str | Path, potential: Mapping[str, Any], options: CrystalOptions
+    path: Path, guess: CrystalGuess, folder: str | Path, potential: Mapping[str, Any], block: str | None = None
 ) -> str:
     """Write the campaign file of a first look."""
     repeats = _repeats(guess)
@@ -234,7 +241,7 @@ def first_look_text(
         name=plain_name(f"try-{path.stem}"),
         crystal=plain_name(path.stem),
         file=relative_file(path, folder),
-        block=options.block_line,
+        block=block_line(block),
         ion=guess.mobile_ion,
         charges=", ".join(f"{element}: {charge:g}" for element, charge in guess.charges.items()),
         charge_note=guess.charge_note,
