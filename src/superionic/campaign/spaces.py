@@ -101,7 +101,7 @@ def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) 
 
 
 def _demand_possible_runs(file: CampaignFile, entry: CrystalInput, crystal: DisorderedCrystal) -> None:
-    """Refuse runs of too many atoms, and densities of too many points, before days are spent on earlier stages."""
+    """Refuse runs of too many atoms, and densities of too many points, before days are spent on what comes before."""
     for stage, section in (("sample", file.sample), ("distil", file.distil), ("transport", file.transport)):
         if section is None:
             continue
