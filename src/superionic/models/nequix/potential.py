@@ -115,15 +115,7 @@ class NequixPotential(BasePotential):
         self._gradient = jax.jit(jax.grad(energies, has_aux=True))
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
-
-        Raises
-        ------
-        PotentialError
-            If an element is not covered.
-        CalculationFailed
-            If a position is not finite or the cell has no volume.
-        """
+        """Return energy, forces and stress; see :class:`superionic.potentials.base.Potential`."""
         return self.evaluate_many([atoms], stress=stress)[0]
 
     def evaluate_many(self, structures: Sequence[Atoms], *, stress: bool = True) -> list[Prediction]:

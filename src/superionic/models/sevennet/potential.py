@@ -80,15 +80,7 @@ class SevenNetPotential(TorchPotential):
         self._modal = modal
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Return energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
-
-        Raises
-        ------
-        PotentialError
-            If an element is not covered.
-        CalculationFailed
-            If a position is not finite or the cell has no volume.
-        """
+        """Return energy, forces and stress; see :class:`superionic.potentials.base.Potential`."""
         import sevenn._keys as key
         from sevenn.atom_graph_data import AtomGraphData
         from sevenn.train.dataload import unlabeled_atoms_to_graph
