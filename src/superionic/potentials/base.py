@@ -147,7 +147,15 @@ class Potential(Protocol):
         ...
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Return energy, forces and, if ``stress``, the stress of ``atoms``, which are not modified."""
+        """Return energy, forces and, if ``stress``, the stress of ``atoms``, which are not modified.
+
+        Raises
+        ------
+        PotentialError
+            If an element is not covered.
+        CalculationFailed
+            If a position is not finite or the cell has no volume.
+        """
         ...
 
     def calculator(self, *, stress: bool = True) -> Calculator:
