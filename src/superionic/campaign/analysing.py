@@ -224,7 +224,7 @@ def analyse(
     analysed = []
     for group in groups:
         readers = group.readers
-        temperature, words, doubt = _temperature(group)
+        temperature, remark, doubt = _temperature(group)
         key = key_of(group.files, reading, [r.format for r in readers], unwrap) if cache and group.files else ""
         trajectory = read_unwrapped(
             readers,
@@ -235,7 +235,7 @@ def analyse(
             progress=progress,
         )
         trimmed = trajectory.part(skip_ps, stride)
-        remarks = [words, *([without_effect(readers[0], reading)] if group.files else [])]
+        remarks = [remark, *([without_effect(readers[0], reading)] if group.files else [])]
         more = tuple(ReadWarning(None, None, each, 0, readers[0].name) for each in remarks if each)
         trimmed = replace(
             trimmed, notices=(*trimmed.notices, *more), flags=(*trimmed.flags, *([doubt] if doubt else []))

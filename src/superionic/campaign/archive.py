@@ -250,8 +250,8 @@ def _write(writer: _Writer, parts: _Parts, publication: Publication) -> None:
         campaign=campaign,
         inputs=named,
         report=tuple(
-            Described(entry.name, what, entry.size_bytes, entry.sha256)
-            for name, what in _NAMED_IN_REPORT.items()
+            Described(entry.name, description, entry.size_bytes, entry.sha256)
+            for name, description in _NAMED_IN_REPORT.items()
             if (entry := report.get(f"{folder}/{name}")) is not None
         ),
         records=records,

@@ -108,7 +108,7 @@ def draft_within(
             return draft(sizes, _remarks(budget_h, drafts[0], drafts[-1]))
     least = drafts[-1]
     minutes = math.ceil(60.0 * least.plan.wall_hours)
-    size = "; ".join(f"{what}: {value}" for what, value in least.values().items())
+    size = "; ".join(f"{name}: {value}" for name, value in least.values().items())
     raise CampaignFileError(
         f"No campaign of this crystal ends in {_time(budget_h)}: the smallest takes about "
         f"{_time(least.plan.wall_hours)} on {least.cores} ({size}).",
@@ -148,7 +148,7 @@ def _remarks(budget_h: float, most: _Draft, drafted: _Draft) -> str:
     """Return, as lines of comment, the planned cost and what was given up from the most generous sizes."""
     now = drafted.values()
     given_up = [
-        f"{what}: {now[what]} instead of {value}" for what, value in most.values().items() if now[what] != value
+        f"{name}: {now[name]} instead of {value}" for name, value in most.values().items() if now[name] != value
     ]
     hours = drafted.plan.wall_hours
     lines = [f"Sized for {_time(budget_h)} on {drafted.cores}: about {_time(hours)} by the plan, if all are kept busy."]

@@ -124,17 +124,17 @@ def _gpu() -> Iterator[Finding]:
 
 
 def _disk(folder: Path) -> Iterator[Finding]:
-    what = f"disk of {folder}"
+    check = f"disk of {folder}"
     try:
         free_GB = shutil.disk_usage(folder).free / 1e9
         low = free_GB < _LEAST_FREE_GB
-        yield Finding("warn" if low else "ok", what, f"{free_GB:.0f} GB free", "free some space" if low else "")
+        yield Finding("warn" if low else "ok", check, f"{free_GB:.0f} GB free", "free some space" if low else "")
         with tempfile.TemporaryDirectory(prefix="superionic-doctor-", dir=folder) as scratch:
             yield from _writing(Path(scratch))
             yield _locks(Path(scratch))
     except OSError as error:
         yield Finding(
-            "fail", what, f"cannot be used: {error.strerror or error}", "choose a folder that you may write to"
+            "fail", check, f"cannot be used: {error.strerror or error}", "choose a folder that you may write to"
         )
 
 
@@ -233,17 +233,17 @@ def _probed(kind: Kind, key: str, future: object, store: Store, wait_s: float) -
 
     if not isinstance(future, Future):
         raise TypeError("an executor gives futures")
-    what = f"a task in a job of `{kind}`"
+    check = f"a task in a job of `{kind}`"
     try:
         reply = future.result(timeout=wait_s)
     except NotInTime:
-        return Finding("warn", what, "waited in the queue too long", "give it longer with --wait, or ask for less")
+        return Finding("warn", check, "waited in the queue too long", "give it longer with --wait, or ask for less")
     except SuperionicError as error:
-        return Finding("fail", what, error.message, error.fix or "")
+        return Finding("fail", check, error.message, error.fix or "")
     except Exception as error:  # noqa: BLE001 - whatever an engine raises for a lost machine
-        return Finding("fail", what, f"the job was lost: {error}", "see the logs in the run folder's `site`")
+        return Finding("fail", check, f"the job was lost: {error}", "see the logs in the run folder's `site`")
     if reply["state"] != "done":
-        return Finding("fail", what, str(reply.get("message")), str(reply.get("fix") or ""))
+        return Finding("fail", check, str(reply.get("message")), str(reply.get("fix") or ""))
     node = store.load(key)
     gpus = f", GPU {node['gpu']}" if node["gpu"] else ""
-    return Finding("ok", what, f"ran on {node['host']} with {node['cores']} cores{gpus}, scratch {node['scratch']}")
+    return Finding("ok", check, f"ran on {node['host']} with {node['cores']} cores{gpus}, scratch {node['scratch']}")

@@ -112,8 +112,8 @@ class Campaign:
         from superionic.campaign.plan import make_plan
 
         self._prepare()
-        begun = self.status().stages if (self.run_folder / "store").is_dir() else ()
-        return make_plan(self.file, self.crystals, self.references, self.run_folder, begun)
+        stages_so_far = self.status().stages if (self.run_folder / "store").is_dir() else ()
+        return make_plan(self.file, self.crystals, self.references, self.run_folder, stages_so_far)
 
     def run(
         self,

@@ -249,16 +249,16 @@ def _pace(
     count = sum(len(costs) for costs in kinds.values())
     expected = {task.key: means.get((task.function, task.engine)) or _cost(earlier(task)) for task in pending}
     costs = [cost for cost in expected.values() if cost is not None]
-    known = len(costs) == len(expected)
+    all_known = len(costs) == len(expected)
     walls = {key: cost[0] for key, cost in expected.items() if cost is not None}
     at_once = max(1.0, worked / busy) if busy > 0.0 else 1.0
     return _Pace(
         cpu_s=sum(record.cpu_s or 0.0 for _, record in timed),
         gpu_s=sum(record.gpu_s or 0.0 for _, record in timed),
         tasks_per_h=3600.0 * count / busy if busy > 0.0 else None,
-        cpu_left_s=sum(cpu for _, cpu in costs) if known else None,
+        cpu_left_s=sum(cpu for _, cpu in costs) if all_known else None,
         # However many are at work, a task waits for those that it reads.
-        left_s=max(sum(walls.values()) / at_once, _longest_chain_s(pending, walls)) if known else None,
+        left_s=max(sum(walls.values()) / at_once, _longest_chain_s(pending, walls)) if all_known else None,
     )
 
 

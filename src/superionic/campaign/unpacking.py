@@ -113,13 +113,13 @@ def _unpack(archive: zipfile.ZipFile, source: Path, draft: Path, watch: Watch) -
         )
     header, checksums = _read_head(archive, {member.filename: member for member in members}, source)
     draft.mkdir()
-    done = 0
+    n_bytes = 0
     for member in members:
         digest = _extract(archive, member, draft / member.filename)
         if member.filename != MANIFEST and digest != checksums[member.filename]:
             raise _refused(f"{member.filename} has another checksum than {MANIFEST} says", source)
-        done += member.file_size
-        watch(done, total)
+        n_bytes += member.file_size
+        watch(n_bytes, total)
     n_results = _verify_results([member.filename for member in members], header.run_folder, draft, source)
     campaign = draft / header.campaign
     if header.campaign not in checksums or campaign.parent != draft:

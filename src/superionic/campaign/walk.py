@@ -94,7 +94,7 @@ class Walk:
         """Record that the walk has come to a stage."""
         self.reached = stage
 
-    def done(self, stage: str, kept: list[T], output: T, *, last: bool = True) -> None:
+    def done(self, stage: str, outputs: list[T], output: T, *, last: bool = True) -> None:
         """Keep what a stage gave in a round among the outputs; end the stage if this was its last round.
 
         Raises
@@ -102,7 +102,7 @@ class Walk:
         StopHere
             See :meth:`end`.
         """
-        kept.append(output)
+        outputs.append(output)
         if last:
             self.end(stage)
 

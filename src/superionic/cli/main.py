@@ -216,5 +216,5 @@ def _report_lost_output(arguments: list[str], out: Screen, code: int) -> int:
 
 
 def _names_verb(arguments: list[str], verbs: tuple[str, ...]) -> bool:
-    words = [argument for argument in arguments if not argument.startswith("-")]
-    return " ".join(words[:1]) in verbs or " ".join(words[:2]) in verbs
+    names = [argument for argument in arguments if not argument.startswith("-")]
+    return " ".join(names[:1]) in verbs or " ".join(names[:2]) in verbs

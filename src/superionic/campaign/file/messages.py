@@ -97,7 +97,7 @@ def _translate(
     if kind == "literal_error" and isinstance(value, Mapping) and _model_at(path, root) is not None:
         return  # a word or a section can stand here, and it is a section; what is wrong in that is reported itself
     key = next((str(step) for step in reversed(path) if isinstance(step, str)), "")
-    reason = next((words for ending, words in _REASONS if key.endswith(ending)), "")
+    reason = next((text for ending, text in _REASONS if key.endswith(ending)), "")
     message, hint = _describe(kind, value, context, str(entry["msg"]), reason)
     if kind == "extra_forbidden":
         key = str(location[-1])

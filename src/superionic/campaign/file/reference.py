@@ -109,9 +109,9 @@ def _default(field: FieldInfo) -> str:
 
 def _kind(field: FieldInfo) -> str:
     """Describe the values that a field takes."""
-    words = list(dict.fromkeys(_words(field.annotation)))
+    kinds = list(dict.fromkeys(_words(field.annotation)))
     bounds = [_bound(entry) for entry in field.metadata]
-    return " or ".join(words) + "".join(f", {bound}" for bound in bounds if bound)
+    return " or ".join(kinds) + "".join(f", {bound}" for bound in bounds if bound)
 
 
 def _words(annotation: Any) -> Iterator[str]:

@@ -196,7 +196,7 @@ class CampaignFile(Section):
 
     @rule
     def _names_differ(self) -> Iterator[Problem]:
-        seen: dict[str, str] = {}
+        first_uses: dict[str, str] = {}
         inputs: dict[str, tuple[CrystalInput | ReferenceInput, ...]]
         inputs = {key: getattr(self, key) for key in ("crystals", "references") if self.is_sound(key)}
         for key, entries in inputs.items():
@@ -204,10 +204,10 @@ class CampaignFile(Section):
                 if not entry.is_sound("name"):
                     continue
                 name = entry.name.lower()  # names become parts of file names, and some file systems ignore the case
-                if name in seen:
-                    yield Problem((key, index, "name"), f"the name '{entry.name}' is also that of {seen[name]}")
+                if name in first_uses:
+                    yield Problem((key, index, "name"), f"the name '{entry.name}' is also that of {first_uses[name]}")
                 else:
-                    seen[name] = f"{key}[{index}]"
+                    first_uses[name] = f"{key}[{index}]"
 
     @rule
     def _axes_bring_in_different_elements(self) -> Iterator[Problem]:

@@ -183,7 +183,7 @@ class _Builder:
             self.open.pop()
 
     def entries(self, node: Any, path: Place, depth: int) -> Iterator[tuple[str, Any]]:
-        seen: dict[str, Position] = {}
+        places: dict[str, Position] = {}
         for key_node, child in node.value:
             place = Position(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
             if type(key_node).__name__ != "ScalarNode":
@@ -194,11 +194,11 @@ class _Builder:
             if not isinstance(plain, str):
                 self.problem((*path, key), f"a key must be text; '{key}' is not", place)
                 continue
-            if key in seen:
-                message = f"the key '{key}' stands here for the second time; the first is in line {seen[key].line}"
+            if key in places:
+                message = f"the key '{key}' stands here for the second time; the first is in line {places[key].line}"
                 self.problem((*path, key), message, place, "keep one of them")
                 continue
-            seen[key] = place
+            places[key] = place
             self.document.keys[(*path, key)] = place
             value = self.build(child, (*path, key), depth + 1)
             if value is None:  # an empty value would stand where the next key begins
