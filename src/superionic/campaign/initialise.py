@@ -158,7 +158,7 @@ def draft_campaign(
     CompositionError
         If no charges are known for one of its elements, they do not have both signs, or no supercell fits.
     CampaignFileError
-        If not even the smallest campaign fits into the time.
+        If not even the least campaign fits into the time.
     """
     path = Path(crystal_path)
     guess = guess_settings(path, options, max_deviation=max_deviation)

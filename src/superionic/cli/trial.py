@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @grouped
 def try_command(
-    crystal: CrystalArgument,
     stated: StatedCrystal,
+    crystal: CrystalArgument,
     plan: Annotated[bool, typer.Option("--plan", help="Say what would be run and what it costs; run nothing.")] = False,
     potential: Annotated[
         str, typer.Option(help="Potential that runs it: nep89, or an engine with its usual model, such as chgnet.")
