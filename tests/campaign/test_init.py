@@ -70,7 +70,7 @@ def test_what_the_user_says_wins():
     assert loaded.oxidation_states["Y"] == 2.5
     assert loaded.oxidation_states["Br"] == -1.0
     assert "net charge" in text
-    assert "as stated" in text
+    assert "as you said" in text
 
 
 def test_a_mobile_ion_that_is_not_there():

@@ -172,7 +172,7 @@ def draft_campaign(
         "formula": crystal.formula,
         "spacegroup": f"{crystal.spacegroup_symbol} (no. {crystal.spacegroup_number})",
         "ion": guess.mobile_ion,
-        "ion_remark": "as stated" if options.mobile_ion else "a guess; change it if another ion conducts",
+        "ion_remark": "as you said" if options.mobile_ion else "a guess; change it if another ion conducts",
         "charges": ", ".join(f"{element}: {charge:g}" for element, charge in guess.charges.items()),
         "charge_remark": guess.charge_note,
         "supercell": guess.supercell,
