@@ -137,8 +137,6 @@ class DataSpec:
         Options of ``pip download`` that choose a wheel of it; it is opened and not installed.
     member
         The file in the wheel.
-    sha256
-        Of the file.
     purpose, licence
         For people.
     energy_convention, level_of_theory

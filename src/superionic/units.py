@@ -53,8 +53,6 @@ def siemens_per_cm(charge_flux_e2_A2_per_ps: float, volume_A3: float, temperatur
         N q² D in e²·Å²/ps, for N ions of charge q (in e) and diffusivity D (in Å²/ps).
     volume_A3
         Volume of the cell that holds the N ions, in Å³.
-    temperature_K
-        Temperature in K.
     """
     # e²/(eV·Å·ps) = e/(V·Å·ps); 1 C/(V·m·s) = 1 S/m, hence e [C] · 1e10 [1/m] · 1e12 [1/s], and 1 S/m = 0.01 S/cm.
     per_volume = charge_flux_e2_A2_per_ps / (BOLTZMANN_EV_PER_K * temperature_K * volume_A3)

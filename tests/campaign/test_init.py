@@ -8,7 +8,7 @@ import pytest
 
 from superionic.campaign.best_installed import first_potential
 from superionic.campaign.file.load import parse_campaign
-from superionic.campaign.initialise import draft_campaign
+from superionic.campaign.initialise import CrystalOptions, draft_campaign
 from superionic.errors import CompositionError, PotentialError, StructureError
 from superionic.structures.crystal.oxidation import find_oxidation_states
 
@@ -88,7 +88,7 @@ def test_the_commented_lines_load_too():
 
 
 def test_what_the_user_says_wins():
-    text = draft_campaign(CIF, mobile_ion="Cl", oxidation_states={"Y": 2.5, "Br": -1}, name="my name", folder=ROOT)
+    text = draft_campaign(CIF, CrystalOptions("Cl", {"Y": 2.5, "Br": -1}), name="my name", folder=ROOT)
     loaded = parse_campaign(text, ROOT / "campaign.yaml")
     assert loaded.name == "my-name"
     assert loaded.mobile_ion == "Cl"
@@ -100,9 +100,9 @@ def test_what_the_user_says_wins():
 
 def test_a_mobile_ion_that_is_not_there():
     with pytest.raises(StructureError, match="has no Na"):
-        draft_campaign(CIF, mobile_ion="Na")
+        draft_campaign(CIF, CrystalOptions("Na"))
     with pytest.raises(StructureError, match="not the symbol"):
-        draft_campaign(CIF, mobile_ion="Lithium")
+        draft_campaign(CIF, CrystalOptions("Lithium"))
     with pytest.raises(StructureError, match="does not exist"):
         draft_campaign(ROOT / "nothing.cif")
 

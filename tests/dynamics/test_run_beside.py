@@ -84,7 +84,7 @@ def test_what_is_given_against_the_incar_is_taken_with_cautions(tmp_path):
     [run] = superionic.analyse(path, mobile="Li", frame_interval_fs=20.0, temperature_K=600.0).runs
     assert (run.frame_interval_ps, run.transport.temperature_K) == (pytest.approx(0.020), 600.0)
     assert any("0.01 ps between frames" in flag for flag in run.flags)
-    assert any("says 700 K; 600 K, as given, were taken" in flag for flag in run.flags)
+    assert any("says 700 K; 600 K, as stated, was used" in flag for flag in run.flags)
 
 
 def test_a_ramp_has_no_temperature_and_a_machine_learned_run_its_own_spacing(tmp_path):

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from superionic import enumerate_orderings
 from superionic.campaign.file.load import parse_campaign
-from superionic.campaign.initialise import draft_campaign
+from superionic.campaign.initialise import CrystalOptions, draft_campaign
 from superionic.cli import app, main
 from superionic.enumeration.request import charges_of_crystal
 from superionic.enumeration.series import count_supercells
@@ -170,7 +170,7 @@ def test_an_element_with_two_states_takes_nothing_from_the_others(cif):
     assert states.values["V"] == pytest.approx(3.5, abs=1e-2)
     assert set(states.sources.values()) == {"file"}
     assert any("V the oxidation states +3 and +4: +3.5 on average" in note for note in read_crystal(path).notes)
-    assert "Fe: 2" in draft_campaign(path, mobile_ion="O")
+    assert "Fe: 2" in draft_campaign(path, CrystalOptions("O"))
 
 
 def test_a_refined_charge_that_no_composition_balances_is_refused_everywhere_with_a_fix_that_works(cif, tmp_path):

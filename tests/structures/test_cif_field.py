@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
 from superionic.campaign.file.load import parse_campaign
-from superionic.campaign.initialise import draft_campaign
+from superionic.campaign.initialise import CrystalOptions, draft_campaign
 from superionic.campaign.run import Campaign
 from superionic.cli import app
 from superionic.enumeration.chosen import search
@@ -372,7 +372,7 @@ def test_blocks_in_text_json_and_campaigns(two_phases, monkeypatch):
     series = ["--hnf", "--max-index", "1", "--block", "phase2"]
     values = json.loads(runner.invoke(app, ["enumerate", str(two_phases), "--count", "--json", *series]).output)
     assert values["notes"] == []
-    text = draft_campaign(two_phases, folder=two_phases.parent, block="phase2")
+    text = draft_campaign(two_phases, CrystalOptions(block="phase2"), folder=two_phases.parent)
     assert 'block: "phase2"' in text
     campaign = Campaign(parse_campaign(text, two_phases.parent / "campaign.yaml"), two_phases.parent / "campaign.yaml")
     assert campaign.crystals["two"].cell_formula == "Li4 Br2 Cl2"
@@ -402,7 +402,7 @@ def test_one_element_in_two_states_keeps_the_charges_of_the_others(tmp_path):
     result = enumerate_orderings(file, supercell="primitive")
     assert result.oxidation_states["values"] == {"Co": 2.5, "Fe": 3.0, "O": -2.0}
     assert result.oxidation_states["source"] == "file"
-    text = draft_campaign(file, mobile_ion="Co", folder=tmp_path)
+    text = draft_campaign(file, CrystalOptions("Co"), folder=tmp_path)
     loaded = parse_campaign(text, tmp_path / "campaign.yaml")
     assert loaded.oxidation_states == {"Co": 2.5, "Fe": 3.0, "O": -2.0}
     assert "all from the file; an average for Co" in text

@@ -46,7 +46,7 @@ _PLANES = {"ab": (0, 1), "ac": (0, 2), "bc": (1, 2)}
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TrajectoryAnalysis(Drawn, Analysis):
-    """The results of trajectories, with the trajectories at hand.
+    """The results of an analysis, with the trajectories behind them.
 
     Attributes
     ----------
@@ -62,11 +62,9 @@ class TrajectoryAnalysis(Drawn, Analysis):
         Parameters
         ----------
         folder
-            Where to write; made if missing.
-        formats
-            Of the figures.
+            Where to write; created if missing.
         samples
-            So many draws of the results (D*, D_σ, Ea, ln D₀, σ) into ``samples.csv`` and ``samples.npz``; see
+            Number of draws of the results (D*, D_σ, Ea, ln D₀, σ) to write to ``samples.csv`` and ``samples.npz``; see
             :meth:`superionic.results.analysis.Analysis.samples`.
         """
         from superionic.report.analysis_page import write_analysis
@@ -141,14 +139,14 @@ def analyse(
     ----------
     files
         XDATCAR, vasprun.xml, LAMMPS dump, extxyz, ASE .traj, H5MD, XTC or DCD files, in order; or the run folder of a
-        campaign; or what :func:`superionic.run_md` gave. Several are one trajectory, unless `temperatures_K` or
+        campaign; or what :func:`superionic.run_md` returned. Several are one trajectory, unless `temperatures_K` or
         `replicas` say otherwise.
     mobile
         Element(s) of the mobile ions; guessed if empty.
     frame_interval_fs
         Time between frames; that of the files if None.
     temperature_K
-        Of the run (all files), for the conductivities; that of the files, where they say one, if None.
+        Temperature of the run (of all files), for the conductivities; if None, that stated in the files.
     temperatures_K
         One for each file: each is a run of its own; files at the same temperature are replicas.
     replicas
@@ -187,7 +185,7 @@ def analyse(
     Raises
     ------
     AnalysisError
-        If files cannot be read, do not fit together, or something has to be said about them; if a number is out of
+        If files cannot be read, do not fit together, or something must be stated about them; if a number is out of
         bounds.
     """
     _demand_numbers(
@@ -202,8 +200,8 @@ def analyse(
         density_grid_A=(density_grid_A, 0.01, 10.0),
         isovalue_per_A3=(isovalue_per_A3, 1e-15, 1e6),
     )
-    given = files if isinstance(files, Sequence) and not isinstance(files, str) else [files]
-    sources = [Path(each) if isinstance(each, str | Path) else each for each in given]
+    items = files if isinstance(files, Sequence) and not isinstance(files, str) else [files]
+    sources = [Path(each) if isinstance(each, str | Path) else each for each in items]
     reading = ReadingOptions(tuple(elements), units, timestep_fs, None if structure is None else Path(structure))
     options = AnalysisOptions(
         mobile=(mobile,) if isinstance(mobile, str) else tuple(mobile),
@@ -220,13 +218,13 @@ def analyse(
         observables=_observables(observables),
     )
     if unwrap not in SCHEMES:
-        raise AnalysisError(f"There is no way to unwrap {unwrap!r}.", fix=f"Choose one of {', '.join(SCHEMES)}.")
+        raise AnalysisError(f"{unwrap!r} is not a method of unwrapping.", fix=f"Choose one of {', '.join(SCHEMES)}.")
     groups = _groups(sources, reading, format, temperature_K, temperatures_K, replicas, run, part)
     interval = None if frame_interval_fs is None else frame_interval_fs * 1.0e-3
-    done = []
+    analysed = []
     for group in groups:
         readers = group.readers
-        temperature, words, doubt = _temperature(group)
+        temperature, remark, doubt = _temperature(group)
         key = key_of(group.files, reading, [r.format for r in readers], unwrap) if cache and group.files else ""
         trajectory = read_unwrapped(
             readers,
@@ -236,15 +234,17 @@ def analyse(
             cache_key=key,
             progress=progress,
         )
-        kept = trajectory.part(skip_ps, stride)
-        said = [words, *([without_effect(readers[0], reading)] if group.files else [])]
-        more = tuple(ReadWarning(None, None, each, 0, readers[0].name) for each in said if each)
-        kept = replace(kept, notices=(*kept.notices, *more), flags=(*kept.flags, *([doubt] if doubt else [])))
+        trimmed = trajectory.part(skip_ps, stride)
+        remarks = [remark, *([without_effect(readers[0], reading)] if group.files else [])]
+        more = tuple(ReadWarning(None, None, each, 0, readers[0].name) for each in remarks if each)
+        trimmed = replace(
+            trimmed, notices=(*trimmed.notices, *more), flags=(*trimmed.flags, *([doubt] if doubt else []))
+        )
         name = readers[0].name + (f" and {len(readers) - 1} more" if len(readers) > 1 else "")
         pressure = None if group.run is None else group.run.pressure_GPa
-        asked = replace(options, temperature_K=temperature, pressure_GPa=pressure)
-        done.append(analyse_trajectory(kept, asked, name=name))
-    runs = tuple(each.result for each in done)
+        run_options = replace(options, temperature_K=temperature, pressure_GPa=pressure)
+        analysed.append(analyse_trajectory(trimmed, run_options, name=name))
+    runs = tuple(each.result for each in analysed)
     identities = tuple(group.run for group in groups if group.run is not None)
     temperatures = {run.transport.temperature_K for run in runs}
     several = len(temperatures - {None}) > 1
@@ -264,13 +264,13 @@ def analyse(
         expansion=_expansion(runs) if one_material else None,
     )
     # Not part of the results, and so none of the arguments that make them.
-    object.__setattr__(analysis, "trajectories", tuple(done))
+    object.__setattr__(analysis, "trajectories", tuple(analysed))
     return analysis
 
 
 @dataclass(frozen=True)
 class _Group:
-    """What makes one run: its readers, its files if it has such, its temperature, and which run of a campaign it is."""
+    """One run: its readers, its files if it has any, its temperature, and its identity in a campaign."""
 
     readers: Sequence[TrajectoryReader]
     files: Sequence[Path]
@@ -293,7 +293,7 @@ def _groups(
     paths = [each for each in sources if isinstance(each, Path)]
     if any(is_run_folder(path) for path in paths):
         if len(paths) < len(sources):
-            raise AnalysisError("The run folder of a campaign is no trajectory.", fix="Analyse it by itself.")
+            raise AnalysisError("The run folder of a campaign is not a trajectory.", fix="Analyse it by itself.")
         opened = [each for path in paths for each in open_run(path, run, part)]
         return [_Group([each.reader], [], temperature_K or each.run.temperature_K, each.run) for each in opened]
     readers = [
@@ -318,26 +318,26 @@ def _groups(
 
 
 def _temperature(group: _Group) -> tuple[float | None, str, str]:
-    """Return the temperature of a run, a remark and a caution: a given one counts, then that of the files.
+    """Return the temperature of a run (as the user states it, or else the files), a remark and a caution.
 
     Raises
     ------
     AnalysisError
         If files that are taken as one run were held at different temperatures, and none is given.
     """
-    known = [reader.temperature_K for reader in group.readers if reader.temperature_K is not None]
-    low, high = min(known, default=0.0), max(known, default=0.0)
+    stated_K = [reader.temperature_K for reader in group.readers if reader.temperature_K is not None]
+    low, high = min(stated_K, default=0.0), max(stated_K, default=0.0)
     stated = f"{low:g}" + (f" to {high:g}" if high > low else "")
     if group.temperature_K is not None:
-        if known and max(abs(low - group.temperature_K), abs(high - group.temperature_K)) > _SAME_TEMPERATURE_K:
+        if stated_K and max(abs(low - group.temperature_K), abs(high - group.temperature_K)) > _SAME_TEMPERATURE_K:
             says = f"{group.readers[0].name}, or what lies beside it, says {stated} K"
-            words = f"{says}; {group.temperature_K:g} K, as given, were taken."
-            return group.temperature_K, "", words
+            remark = f"{says}; {group.temperature_K:g} K, as stated, was used."
+            return group.temperature_K, "", remark
         return group.temperature_K, "", ""
-    if not known:
+    if not stated_K:
         return None, "", ""
     if high - low > _SAME_TEMPERATURE_K:
-        several = ",".join(f"{each:g}" for each in known)
+        several = ",".join(f"{each:g}" for each in stated_K)
         raise AnalysisError(
             f"The files were held at {stated} K: they are not one run.",
             where=group.readers[0].name,
@@ -353,18 +353,18 @@ def _axes(text: str) -> tuple[int, ...]:
     return tuple(_AXES[letter] for letter in letters)
 
 
-def _observables(wished: str | Sequence[str]) -> tuple[str, ...]:
-    words = wished.replace(",", " ").split() if isinstance(wished, str) else list(wished)
-    if words in (["all"], ["none"]):
-        return OBSERVABLES if words == ["all"] else ()
-    unknown = [each for each in words if each not in OBSERVABLES]
+def _observables(requested: str | Sequence[str]) -> tuple[str, ...]:
+    names = requested.replace(",", " ").split() if isinstance(requested, str) else list(requested)
+    if names in (["all"], ["none"]):
+        return OBSERVABLES if names == ["all"] else ()
+    unknown = [each for each in names if each not in OBSERVABLES]
     if unknown:
         raise AnalysisError(
             f"There is no observable {unknown[0][:40]!r}.",
             where="--observables",
             fix=f"Choose among {', '.join(OBSERVABLES)}, or all, or none.",
         )
-    return tuple(dict.fromkeys(words))
+    return tuple(dict.fromkeys(names))
 
 
 def _plane(text: str | None) -> tuple[int, int] | None:
@@ -375,27 +375,27 @@ def _plane(text: str | None) -> tuple[int, int] | None:
     return _PLANES[text.lower()]
 
 
-def _sites(chosen: str | Path | DisorderedCrystal) -> Literal["none", "density"] | DisorderedCrystal:
-    if not isinstance(chosen, str | Path):
-        return chosen
-    if chosen in ("none", "density"):
-        return chosen  # type: ignore[return-value]
+def _sites(source: str | Path | DisorderedCrystal) -> Literal["none", "density"] | DisorderedCrystal:
+    if not isinstance(source, str | Path):
+        return source
+    if source in ("none", "density"):
+        return source  # type: ignore[return-value]
     from superionic.structures.io.files import read_crystal
 
-    if not Path(chosen).exists():
+    if not Path(source).exists():
         raise AnalysisError(
-            f"There is no file {str(chosen)!r} to take sites from.",
+            f"There is no file {str(source)!r} to take sites from.",
             where="--sites",
             fix="Choose density, none, or the CIF of the crystal.",
         )
-    return read_crystal(chosen)
+    return read_crystal(source)
 
 
 def _pooled(runs: Sequence[RunAnalysis]) -> PooledTransport:
     """Average replicas, weighted by ions × time (not by their errors, which are low where the value is).
 
     A replica that did not level off bounds the average from above only. The Haven ratio is that of the averages: a mean
-    of ratios is led by the run whose D_σ happens to be low.
+    of ratios is dominated by the run whose D_σ happens to be low.
     """
     weights = [run.transport.n_ions * run.transport.duration_ps for run in runs]
 
@@ -403,19 +403,19 @@ def _pooled(runs: Sequence[RunAnalysis]) -> PooledTransport:
         return respect_bounds(pool(estimates, weights), estimates, weights)
 
     def where_known(estimates: Sequence[Estimate | None]) -> Estimate | None:
-        known = [estimate for estimate in estimates if estimate is not None]
-        return average(known) if len(known) == len(runs) else None
+        available = [estimate for estimate in estimates if estimate is not None]
+        return average(available) if len(available) == len(runs) else None
 
-    found = [run.transport for run in runs]
+    analyses = [run.transport for run in runs]
     return PooledTransport(
-        tracer_diffusivity_cm2_per_s=average([each.tracer_diffusivity_cm2_per_s for each in found]),
-        charge_diffusivity_cm2_per_s=average([each.charge_diffusivity_cm2_per_s for each in found]),
+        tracer_diffusivity_cm2_per_s=average([each.tracer_diffusivity_cm2_per_s for each in analyses]),
+        charge_diffusivity_cm2_per_s=average([each.charge_diffusivity_cm2_per_s for each in analyses]),
         haven_ratio=ratio_estimate(
-            average([each.tracer.beyond_hops_A2_per_ps for each in found]),
-            average([each.charge.beyond_hops_A2_per_ps for each in found]),
+            average([each.tracer.beyond_hops_A2_per_ps for each in analyses]),
+            average([each.charge.beyond_hops_A2_per_ps for each in analyses]),
         ),
-        nernst_einstein_conductivity_S_per_cm=where_known([e.nernst_einstein_conductivity_S_per_cm for e in found]),
-        ionic_conductivity_S_per_cm=where_known([each.ionic_conductivity_S_per_cm for each in found]),
+        nernst_einstein_conductivity_S_per_cm=where_known([e.nernst_einstein_conductivity_S_per_cm for e in analyses]),
+        ionic_conductivity_S_per_cm=where_known([each.ionic_conductivity_S_per_cm for each in analyses]),
     )
 
 
@@ -454,9 +454,9 @@ def _expansion(runs: Sequence[RunAnalysis]) -> ThermalExpansion | None:
     return thermal_expansion([t for t, _ in points], [v.value for _, v in points], [v.error for _, v in points])
 
 
-def _demand_numbers(**given: tuple[float | Sequence[float] | None, float, float]) -> None:
-    """See that each number lies within its bounds: value or values, least, most."""
-    for name, (values, least, most) in given.items():
+def _demand_numbers(**bounded: tuple[float | Sequence[float] | None, float, float]) -> None:
+    """Check that each number, or each of several, lies between its lower and its upper bound."""
+    for name, (values, least, most) in bounded.items():
         for value in values if isinstance(values, Sequence) else [] if values is None else [values]:
             if not least <= value <= most:
                 raise AnalysisError(

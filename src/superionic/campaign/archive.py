@@ -52,7 +52,7 @@ PROVENANCE: Final = "provenance.json"
 README: Final = "README.md"
 RUNS: Final = "runs"
 MOST_RATIO: Final = 100
-"""An archive never unpacks to more than so many times its own size, and some megabytes."""
+"""An archive never unpacks to more than this many times its own size plus some megabytes."""
 SLACK_BYTES: Final = 16 << 20
 
 _OWN_NAMES: Final = frozenset({MANIFEST, HEADER, CRATE, PROVENANCE, README, RUNS})
@@ -63,12 +63,10 @@ _NAMED_IN_REPORT: Final = {"report.html": "report", "results.json": "all results
 
 @dataclass(frozen=True)
 class Header:
-    """What an archive says of itself, in ``archive.json``.
+    """The description of an archive, ``archive.json``.
 
     Attributes
     ----------
-    format
-        Of the archive.
     superionic
         The version that wrote it.
     campaign, run_folder
@@ -91,8 +89,6 @@ class Exported:
 
     Attributes
     ----------
-    path
-        The archive.
     n_files, n_results
         Files in it, and how many of them are results of tasks.
     content_bytes, size_bytes
@@ -121,14 +117,12 @@ def export_campaign(
 
     Parameters
     ----------
-    campaign
-        The campaign.
     out
         The archive to write.
     publication
-        What only its authors know; the title of its report, and no more, if None.
+        What only its authors know; only the title of the report if None.
     unfinished
-        Take what is there of a campaign that is not finished.
+        Archive a campaign even if it is not finished.
     watch
         Hears of progress.
 
@@ -155,7 +149,7 @@ def export_campaign(
                     writer = _Writer(file, watch, parts.size_bytes)
                     _write(writer, parts, about)
                 if writer.content_bytes <= MOST_RATIO * draft.stat().st_size + SLACK_BYTES:
-                    break  # else nobody would unpack it: it looks like an attack
+                    break  # otherwise it looks like an attack, and is refused when unpacked
             draft.rename(out)
         except OSError as error:
             raise storage_error(error, where=out, doing="write the archive") from error
@@ -168,7 +162,7 @@ def export_campaign(
 
 
 class _Parts:
-    """All that goes into the archive of a campaign."""
+    """Everything that goes into the archive of a campaign."""
 
     def __init__(self, campaign: Campaign, folder: Path) -> None:
         ledger = campaign._ledger()
@@ -208,7 +202,7 @@ class _Writer:
         self._watch = watch
         self._total = total
 
-    def write(self, name: str, source: Path | bytes, what: str = "") -> Described:
+    def write(self, name: str, source: Path | bytes, description: str = "") -> Described:
         """Write a file.
 
         Raises
@@ -218,7 +212,7 @@ class _Writer:
         """
         if "\n" in name or "\\" in name or not name.isprintable():
             raise StorageError(
-                "the name of a file has signs that not every system takes", where=repr(name), fix="rename the file"
+                "the name of a file has characters that some systems refuse", where=repr(name), fix="rename the file"
             )
         digest, size = hashlib.sha256(), 0
         info = zipfile.ZipInfo(name, date_time=_FIXED_DATE)
@@ -232,7 +226,7 @@ class _Writer:
                 target.write(chunk)
                 self.content_bytes += len(chunk)
                 self._watch(min(self.content_bytes, self._total), self._total)
-        entry = Described(name, what, size, digest.hexdigest())
+        entry = Described(name, description, size, digest.hexdigest())
         self.written[name] = entry
         return entry
 
@@ -256,8 +250,8 @@ def _write(writer: _Writer, parts: _Parts, publication: Publication) -> None:
         campaign=campaign,
         inputs=named,
         report=tuple(
-            Described(entry.name, what, entry.size_bytes, entry.sha256)
-            for name, what in _NAMED_IN_REPORT.items()
+            Described(entry.name, description, entry.size_bytes, entry.sha256)
+            for name, description in _NAMED_IN_REPORT.items()
             if (entry := report.get(f"{folder}/{name}")) is not None
         ),
         records=records,
@@ -280,7 +274,7 @@ def _write(writer: _Writer, parts: _Parts, publication: Publication) -> None:
 
 
 def _report(campaign: Campaign, folder: Path) -> dict[str, Path]:
-    """Write the report anew, since that of the run folder may be of other settings, and return its files by name.
+    """Write the report anew, since that in the run folder may be of other settings, and return its files by name.
 
     It begins with a copy of that one, so that figures which are still right need not be drawn again.
     """
@@ -315,7 +309,7 @@ def _chunks(source: Path | bytes) -> Iterator[bytes]:
 
 
 def _history(path: Path) -> list[dict[str, Any]]:
-    """Return the events of the history without the names of machines, which are nobody's business."""
+    """Return the events of the history without the names of machines, which are private."""
     events = []
     with contextlib.suppress(FileNotFoundError):
         for line in path.read_bytes().splitlines():

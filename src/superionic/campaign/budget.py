@@ -1,7 +1,7 @@
-"""A campaign that ends in the time that there is: what ``superionic init --budget 8h`` does.
+"""A campaign sized to a given wall time, as ``superionic init --budget 8h`` drafts it.
 
-The sizes stand on one ladder, from generous to the least from which a conductivity can be had. The first rung whose
-plan fits is taken, and the file says what was given up for it.
+Sizes form a ladder, from generous to the smallest that still gives a conductivity. The first rung whose plan fits is
+taken, and the file states what was given up for it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large a drafted campaign is.
+    """The sizes of a drafted campaign.
 
     Attributes
     ----------
@@ -34,8 +34,6 @@ class Sizes:
         Structures that the teacher labels in all.
     thick_A
         Least thickness of the cell of a run; the ordering is doubled along each axis if None.
-    temperatures_K
-        Temperatures of the runs.
     replicas
         Runs at each of them.
     npt_ps, production_ps
@@ -59,7 +57,7 @@ class Sizes:
 _SIX, _FIVE, _FOUR = (500, 600, 700, 800, 900, 1000), (600, 700, 800, 900, 1000), (700, 800, 900, 1000)
 
 USUAL: Final = Sizes(200, 600, None, _FIVE, 2, 50, 200)
-"""What is written where no time is given."""
+"""Sizes where no budget is stated."""
 
 LADDER: Final = (
     Sizes(200, 600, 16.0, _SIX, 4, 50, 1000),
@@ -75,7 +73,7 @@ LADDER: Final = (
     # Three temperatures are the fewest that show whether ln(σT) is straight; the hot ones, as the runs are short.
     Sizes(20, 300, 9.0, (700, 850, 1000), 1, 20, 60),
 )
-"""From generous to the least; no size grows from one to the next."""
+"""From generous to smallest; no size grows from one to the next."""
 
 
 def draft_within(
@@ -87,17 +85,15 @@ def draft_within(
     ----------
     budget_h
         Wall time in hours.
-    crystal
-        The crystal, read.
     draft
-        Writes the campaign file of some sizes with lines of comment.
+        Returns the campaign file for given sizes, headed by lines of comment.
     crystal_path, folder
         File of the crystal, and the folder in which the campaign file will stand.
 
     Raises
     ------
     CampaignFileError
-        If not even the least sizes fit.
+        If not even the smallest sizes fit.
     """
     from superionic.campaign.file.load import parse_campaign
     from superionic.campaign.plan import estimate_plan
@@ -112,13 +108,13 @@ def draft_within(
             return draft(sizes, _remarks(budget_h, drafts[0], drafts[-1]))
     least = drafts[-1]
     minutes = math.ceil(60.0 * least.plan.wall_hours)
-    size = "; ".join(f"{what}: {value}" for what, value in least.values().items())
+    size = "; ".join(f"{name}: {value}" for name, value in least.values().items())
     raise CampaignFileError(
-        f"No campaign of this crystal ends in {_time(budget_h)}: the least one takes about "
+        f"No campaign of this crystal ends in {_time(budget_h)}: the smallest takes about "
         f"{_time(least.plan.wall_hours)} on {least.cores} ({size}).",
         where=str(crystal_path),
         fix=f"Give it --budget {minutes}min (in Python budget_h={math.ceil(minutes / 0.6) / 100:g}) or take a machine "
-        f"with more cores; `superionic try {crystal_path}` is a first look in about a minute.",
+        f"with more cores; `superionic try {crystal_path}` is a first look in some two minutes.",
     )
 
 
@@ -148,14 +144,14 @@ class _Draft:
         }
 
 
-def _remarks(budget_h: float, most: _Draft, taken: _Draft) -> str:
-    """Say, in lines of comment, what the plan comes to and what was given up against the most generous sizes."""
-    now = taken.values()
+def _remarks(budget_h: float, most: _Draft, drafted: _Draft) -> str:
+    """Return, as lines of comment, the planned cost and what was given up from the most generous sizes."""
+    now = drafted.values()
     given_up = [
-        f"{what}: {now[what]} instead of {value}" for what, value in most.values().items() if now[what] != value
+        f"{name}: {now[name]} instead of {value}" for name, value in most.values().items() if now[name] != value
     ]
-    hours = taken.plan.wall_hours
-    lines = [f"Sized for {_time(budget_h)} on {taken.cores}: about {_time(hours)} by the plan, if all are kept busy."]
+    hours = drafted.plan.wall_hours
+    lines = [f"Sized for {_time(budget_h)} on {drafted.cores}: about {_time(hours)} by the plan, if all are kept busy."]
     if given_up:
         lines.append(f"Given up against the most generous sizes, which take about {_time(most.plan.wall_hours)}:")
         lines += [f"  {line}" for line in given_up]

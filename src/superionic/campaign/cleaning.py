@@ -29,12 +29,10 @@ _DAY_S: Final = 86400.0
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What is removed, or would be, of one run folder.
+    """What is, or would be, removed from one run folder.
 
     Attributes
     ----------
-    run_folder
-        The run folder.
     campaigns
         The campaign files whose results it holds.
     needed
@@ -42,9 +40,9 @@ class Cleaning:
     unneeded
         The other results.
     leftovers
-        What processes that are gone left behind.
+        Files left behind by processes that have ended.
     damaged
-        What was set aside as damaged long enough ago.
+        Files set aside as damaged long enough ago.
     deleted
         Whether all that was removed.
     """
@@ -74,14 +72,14 @@ def clean(
     run_folder
         The run folder of all of them; each has its own if None.
     delete
-        Remove it; only look if False.
+        Whether to remove it.
     damaged_days
-        Count among it what was set aside as damaged at least so many days ago; None for nothing of that.
+        Include what was set aside as damaged at least this many days ago; nothing of it if None.
 
     Returns
     -------
     tuple of Cleaning
-        One for each run folder that is there.
+        One for each run folder that exists.
 
     Raises
     ------
@@ -139,9 +137,11 @@ def _needed_keys(campaign: Campaign) -> set[str]:
     """
     walked = campaign._dry_walk(campaign._ledger())
     if walked.pending or walked.trouble is not None:
-        what = f"{len(walked.pending)} tasks are to be done" if walked.pending else f"it cannot go on: {walked.trouble}"
+        reason = (
+            f"{len(walked.pending)} tasks are to be done" if walked.pending else f"it cannot go on: {walked.trouble}"
+        )
         raise StorageError(
-            f"the campaign is not finished ({what}), so it is not known which results it needs; nothing is removed",
+            f"the campaign is not finished ({reason}), so it is not known which results it needs; nothing is removed",
             where=str(campaign.path),
             fix="finish it with `superionic run`, or name the campaign files (or folders) that are finished",
         )

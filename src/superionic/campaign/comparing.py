@@ -41,7 +41,7 @@ class ComparedModel:
     Attributes
     ----------
     name
-        As it was asked for, ``ENGINE``, ``ENGINE:MODEL`` or ``ENGINE:FILE``.
+        As requested, ``ENGINE``, ``ENGINE:MODEL`` or ``ENGINE:FILE``.
     model
         What the engine calls it.
     energy_convention
@@ -55,7 +55,7 @@ class ComparedModel:
     failures
         Why structures were left out; an evaluation that fails counts against no error.
     caution
-        What there is to know of it.
+        What users should know about it.
     """
 
     name: str
@@ -112,16 +112,16 @@ class ModelComparison:
 def compare_models(
     labels: Sequence[str | Path], models: Sequence[str] | None = None, *, most: int | None = None
 ) -> ModelComparison:
-    """Measure potentials on labels, each in its own engine, and recommend one for each purpose.
+    """Measure potentials against labels, each in its own engine, and recommend one for each purpose.
 
     Parameters
     ----------
     labels
         Files of labels, as ``superionic labels check`` reads them: extended XYZ, outputs of codes, folders of them.
     models
-        ``ENGINE``, ``ENGINE:MODEL`` or ``ENGINE:FILE``; those that are installed and need no file if None.
+        ``ENGINE``, ``ENGINE:MODEL`` or ``ENGINE:FILE``; by default, those that are installed and need no file.
     most
-        Take this many labels at most, evenly spread.
+        Compare with at most this many labels, spread evenly.
 
     Raises
     ------
@@ -130,7 +130,7 @@ def compare_models(
     PotentialError
         If there is no such potential, or none can be compared.
     EngineError
-        If an engine that was asked for is not installed.
+        If a requested engine is not installed.
     """
     entries, left_out = read_labels(labels)
     if most is not None and most < len(entries):
@@ -273,41 +273,32 @@ def evaluate_models(models: Sequence[str], sets: Sequence[str | Path]) -> Evalua
 def advise(models: Sequence[ComparedModel]) -> tuple[Advice, ...]:
     """Recommend a candidate for each purpose, from errors and cost alone.
 
-    A teacher labels some hundred structures, so that its cost hardly counts: the smallest error of forces. What ranks
-    evaluates thousands of relaxations, and only differences of energies matter: of those nearly as good as the best,
-    the fastest. What samples drives long runs whose structures are labelled again: of those that are not soft and have
-    no more than twice the smallest error of forces, the fastest.
+    A teacher labels some hundred structures, so its cost hardly counts: the candidate with the smallest force error.
+    Ranking takes thousands of relaxations, and only energy differences matter: the fastest of those nearly as accurate
+    as the best. Sampling drives long runs whose structures are labelled again: the fastest of those that are not soft
+    and have at most twice the smallest force error.
     """
-    by_force = sorted(models, key=lambda each: each.errors.mae_force_meV_per_A)
-    best = by_force[0]
-    teacher = Advice(
-        "teacher",
-        best.name,
-        f"the smallest error of forces, {best.errors.mae_force_meV_per_A:.0f} meV/Å{_reservation(best)}",
-    )
-    energies = [each for each in models if math.isfinite(each.errors.mae_energy_meV_per_atom)]
-    least = min(each.errors.mae_energy_meV_per_atom for each in energies)
-    good = [each for each in energies if each.errors.mae_energy_meV_per_atom <= _AS_GOOD * least]
-    fastest = min(good, key=lambda each: each.cpu_us_per_atom)
-    ranking = Advice(
-        "ranking",
-        fastest.name,
-        f"{fastest.errors.mae_energy_meV_per_atom:.1f} meV/atom, where the best has {least:.1f}, "
-        f"at {fastest.cpu_us_per_atom:.0f} µs per atom{_reservation(fastest)}",
-    )
-    limit = 2.0 * best.errors.mae_force_meV_per_A
-    firm = [each for each in by_force if not _soft(each) and each.errors.mae_force_meV_per_A <= limit]
+
+    def advice(purpose: str, model: ComparedModel, reason: str) -> Advice:
+        return Advice(purpose, model.name, reason + _reservation(model))
+
+    def cost(model: ComparedModel) -> float:
+        return model.cpu_us_per_atom
+
+    forces = {model.name: model.errors.mae_force_meV_per_A for model in models}
+    energies = {model.name: model.errors.mae_energy_meV_per_atom for model in models}
+    best, least = min(models, key=lambda model: forces[model.name]), min(filter(math.isfinite, energies.values()))
+    teacher = advice("teacher", best, f"the smallest error of forces, {forces[best.name]:.0f} meV/Å")
+    fast = min((model for model in models if energies[model.name] <= _AS_GOOD * least), key=cost)
+    of_energies = f"{energies[fast.name]:.1f} meV/atom, where the best has {least:.1f}, at {cost(fast):.0f} µs per atom"
+    ranking = advice("ranking", fast, of_energies)
+    firm = [model for model in models if not _soft(model) and forces[model.name] <= 2.0 * forces[best.name]]
     if not firm:
-        sampling = Advice("sampling", None, f"all are softer than {SOFT_BELOW:g} of the reference: fine-tune one first")
-    else:
-        driver = min(firm, key=lambda each: each.cpu_us_per_atom)
-        sampling = Advice(
-            "sampling",
-            driver.name,
-            f"{driver.cpu_us_per_atom:.0f} µs per atom, forces off by {driver.errors.mae_force_meV_per_A:.0f} meV/Å "
-            f"(the best: {best.errors.mae_force_meV_per_A:.0f}){_reservation(driver)}",
-        )
-    return ranking, sampling, teacher
+        softer = f"all are softer than {SOFT_BELOW:g} of the reference: fine-tune one first"
+        return ranking, Advice("sampling", None, softer), teacher
+    driver = min(firm, key=cost)
+    of_forces = f"forces off by {forces[driver.name]:.0f} meV/Å (the best: {forces[best.name]:.0f})"
+    return ranking, advice("sampling", driver, f"{cost(driver):.0f} µs per atom, {of_forces}"), teacher
 
 
 def _soft(model: ComparedModel) -> bool:
@@ -316,15 +307,15 @@ def _soft(model: ComparedModel) -> bool:
 
 
 def _reservation(model: ComparedModel) -> str:
-    """Say what stands against a candidate although it is the best."""
-    said, slope, bias = [], model.errors.force_slope, model.errors.mean_error_stress_GPa
+    """Return what speaks against a candidate although it is the best."""
+    doubts, slope, bias = [], model.errors.force_slope, model.errors.mean_error_stress_GPa
     if _soft(model) and slope is not None:
-        said.append(f"its forces are {slope:.2f} of the reference's")
+        doubts.append(f"its forces are {slope:.2f} of the reference's")
     if bias is not None and abs(bias) > _BIASED_GPA:
-        said.append(f"its stress is off by {bias:+.2f} GPa, so relax and equilibrate no cells with it")
+        doubts.append(f"its stress is off by {bias:+.2f} GPa, so relax and equilibrate no cells with it")
     if model.errors.n_structures < FEW:
-        said.append(f"{model.errors.n_structures} labels decide little")
-    return f"; but {', and '.join(said)}" if said else ""
+        doubts.append(f"{model.errors.n_structures} labels decide little")
+    return f"; but {', and '.join(doubts)}" if doubts else ""
 
 
 def _measured(name: str, structures: Sequence[Atoms], reference: Targets) -> ComparedModel:
@@ -373,23 +364,23 @@ def _shifted(predicted: Targets, known: Targets) -> tuple[float, Targets]:
 
 
 def _chosen(name: str) -> ChosenPotential:
-    """Describe what ``ENGINE``, ``ENGINE:MODEL`` or ``ENGINE:FILE`` names; files need not state their energies here."""
+    """Describe the potential that ``ENGINE``, ``ENGINE:MODEL`` or ``ENGINE:FILE`` names."""
     from superionic.campaign.prepare import choose_potential
 
-    engine, _, rest = name.partition(":")
-    if rest and Path(rest).exists():
-        options = {"file": str(Path(rest).absolute())}
+    engine, _, model = name.partition(":")
+    if model and Path(model).exists():
+        options = {"file": str(Path(model).absolute())}
         try:
             return choose_potential(name, engine, None, options, where=name)
         except PotentialError as error:
             if "which energies" not in error.message:
                 raise
-        return choose_potential(name, engine, Path(rest).name, {**options, "energy_convention": _OF_FILES}, where=name)
-    return choose_potential(name, engine, rest or None, {}, where=name)
+        return choose_potential(name, engine, Path(model).name, {**options, "energy_convention": _OF_FILES}, where=name)
+    return choose_potential(name, engine, model or None, {}, where=name)
 
 
 def _at_hand() -> list[str]:
-    """Name the potentials that are installed and that nobody has to bring a file for."""
+    """Return the names of the installed potentials that need no file."""
     from superionic.execution.engine_specs import DATA
     from superionic.execution.engines import resolve_engine
     from superionic.potentials.base import describe_potential

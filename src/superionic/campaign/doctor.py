@@ -1,4 +1,4 @@
-"""Trying what a campaign needs before it needs it: Python, engines, disk, locks, GPU, scheduler, and nodes."""
+"""Tests of what a campaign needs, before it needs it: Python, engines, disk, locks, GPU, scheduler, and nodes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Finding:
     state
         ``ok``, ``warn`` (it works, but) or ``fail``.
     what, seen, fix
-        What was tried, what came of it, and what to do; the last is empty where nothing is to be done.
+        What was tested, the outcome, and the remedy; the last is empty where none is needed.
     """
 
     state: State
@@ -53,14 +53,14 @@ class Finding:
 
 
 def examine(site: Site | None, folder: Path, *, probe_wait_s: float | None) -> list[Finding]:
-    """Try everything, and return what came of it.
+    """Test everything, and return the findings.
 
     Parameters
     ----------
     site
-        A site file, whose scheduler and jobs are tried too.
+        A site file, whose scheduler and jobs are tested too.
     folder
-        Where run folders will be; something is written in it, and removed.
+        Where run folders will be; test files are written there, and removed.
     probe_wait_s
         How long a task in a job of each kind may take, in s; None to run none.
     """
@@ -109,7 +109,7 @@ def _gpu() -> Iterator[Finding]:
         yield Finding("ok", "GPU of this machine", "none; potentials run on its cores")
         return
     try:
-        asked = subprocess.run(
+        query = subprocess.run(
             ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -120,21 +120,21 @@ def _gpu() -> Iterator[Finding]:
     except (OSError, subprocess.SubprocessError) as error:
         yield Finding("warn", "GPU of this machine", f"nvidia-smi: {error}", "ask who runs the machine for its driver")
         return
-    yield Finding("ok", "GPU of this machine", "; ".join(asked.stdout.split("\n")).strip("; "))
+    yield Finding("ok", "GPU of this machine", "; ".join(query.stdout.split("\n")).strip("; "))
 
 
 def _disk(folder: Path) -> Iterator[Finding]:
-    what = f"disk of {folder}"
+    check = f"disk of {folder}"
     try:
         free_GB = shutil.disk_usage(folder).free / 1e9
         low = free_GB < _LEAST_FREE_GB
-        yield Finding("warn" if low else "ok", what, f"{free_GB:.0f} GB free", "free some space" if low else "")
-        with tempfile.TemporaryDirectory(prefix="superionic-doctor-", dir=folder) as made:
-            yield from _writing(Path(made))
-            yield _locks(Path(made))
+        yield Finding("warn" if low else "ok", check, f"{free_GB:.0f} GB free", "free some space" if low else "")
+        with tempfile.TemporaryDirectory(prefix="superionic-doctor-", dir=folder) as scratch:
+            yield from _writing(Path(scratch))
+            yield _locks(Path(scratch))
     except OSError as error:
         yield Finding(
-            "fail", what, f"cannot be used: {error.strerror or error}", "choose a folder that you may write to"
+            "fail", check, f"cannot be used: {error.strerror or error}", "choose a folder that you may write to"
         )
 
 
@@ -172,9 +172,9 @@ def _locks(folder: Path) -> Finding:
 def _scheduler(site: Site) -> Iterator[Finding]:
     try:
         find_opener(site.pool)
-        yield Finding("ok", "what hands tasks out", f"{site.pool} can be used")
+        yield Finding("ok", "executor of tasks", f"{site.pool} can be used")
     except SuperionicError as error:
-        yield Finding("fail", "what hands tasks out", error.message, error.fix or "")
+        yield Finding("fail", "executor of tasks", error.message, error.fix or "")
     if site.scheduler != "slurm":
         return
     if not slurm.is_there():
@@ -188,23 +188,23 @@ def _scheduler(site: Site) -> Iterator[Finding]:
         )
         return
     yield Finding("ok", "Slurm", f"answers; {sum(not job.ended for job in listed.values())} jobs of superionic's")
-    known = slurm.partitions()
+    partitions = slurm.partitions()
     for name in sorted({site.queue_of(site.block(kind)[1]).partition or "" for kind in KINDS} - {""}):
-        fits = name in known
-        fix = "" if fits else f"choose one of {', '.join(sorted(known))}"
-        yield Finding("ok" if fits else "fail", f"partition {name}", known.get(name, "there is none"), fix)
+        fits = name in partitions
+        fix = "" if fits else f"choose one of {', '.join(sorted(partitions))}"
+        yield Finding("ok" if fits else "fail", f"partition {name}", partitions.get(name, "there is none"), fix)
 
 
 def _probes(site: Site, folder: Path, wait_s: float) -> Iterator[Finding]:
     """Run one task through a job of each kind, all at the same time."""
-    with tempfile.TemporaryDirectory(prefix="superionic-doctor-", dir=folder) as made:
-        root = Path(made).resolve()
+    with tempfile.TemporaryDirectory(prefix="superionic-doctor-", dir=folder) as scratch:
+        root = Path(scratch).resolve()
         store = Store(root / "store", durable=False)
         store.prepare()
-        said: list[str] = []
+        messages: list[str] = []
         kinds = [kind for kind in KINDS if site.block(kind)[0] == kind]
         try:
-            with open_site(SiteRun(site, root, Slots(1), said.append)) as place:
+            with open_site(SiteRun(site, root, Slots(1), messages.append)) as place:
                 began = time.monotonic()
                 futures = {}
                 for number, kind in enumerate(kinds):
@@ -224,7 +224,7 @@ def _probes(site: Site, folder: Path, wait_s: float) -> Iterator[Finding]:
                     yield _probed(kind, key, future, store, max(0.0, began + wait_s - time.monotonic()))
         except SuperionicError as error:
             yield Finding("fail", "a task in a job", error.message, error.fix or "")
-        for line in dict.fromkeys(said):
+        for line in dict.fromkeys(messages):
             yield Finding("warn", "the scheduler", line)
 
 
@@ -233,17 +233,17 @@ def _probed(kind: Kind, key: str, future: object, store: Store, wait_s: float) -
 
     if not isinstance(future, Future):
         raise TypeError("an executor gives futures")
-    what = f"a task in a job of `{kind}`"
+    check = f"a task in a job of `{kind}`"
     try:
         reply = future.result(timeout=wait_s)
     except NotInTime:
-        return Finding("warn", what, "waited in the queue too long", "give it longer with --wait, or ask for less")
+        return Finding("warn", check, "waited in the queue too long", "give it longer with --wait, or ask for less")
     except SuperionicError as error:
-        return Finding("fail", what, error.message, error.fix or "")
+        return Finding("fail", check, error.message, error.fix or "")
     except Exception as error:  # noqa: BLE001 - whatever an engine raises for a lost machine
-        return Finding("fail", what, f"the job was lost: {error}", "see the logs in the run folder's `site`")
+        return Finding("fail", check, f"the job was lost: {error}", "see the logs in the run folder's `site`")
     if reply["state"] != "done":
-        return Finding("fail", what, str(reply.get("message")), str(reply.get("fix") or ""))
-    seen = store.load(key)
-    gpus = f", GPU {seen['gpu']}" if seen["gpu"] else ""
-    return Finding("ok", what, f"ran on {seen['host']} with {seen['cores']} cores{gpus}, scratch {seen['scratch']}")
+        return Finding("fail", check, str(reply.get("message")), str(reply.get("fix") or ""))
+    node = store.load(key)
+    gpus = f", GPU {node['gpu']}" if node["gpu"] else ""
+    return Finding("ok", check, f"ran on {node['host']} with {node['cores']} cores{gpus}, scratch {node['scratch']}")

@@ -17,14 +17,14 @@ _MOST_MATCHES = 25
 
 @dataclass(frozen=True)
 class Descriptor:
-    """What a task was made from, and its key with it (see :meth:`superionic.execution.task.Task.descriptor`).
+    """What a task was made from, which determines its key (see :meth:`superionic.execution.task.Task.descriptor`).
 
     Attributes
     ----------
     engine
         Name and versions of the environment that ran it.
     function, version
-        What was called, and the version of that.
+        The function called, and its version.
     inputs
         Plain values that refer to other tasks by their keys, by name.
     settings
@@ -58,7 +58,7 @@ def descriptor_of(key: str, store: Store) -> Descriptor | None:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The provenance of one task, or the tasks that the question may have meant.
+    """The provenance of one task, or the tasks that match the query.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class Explanation:
         }
 
 
-def make_explanation(what: str, ledger: Ledger, store: Store) -> Explanation:
+def make_explanation(query: str, ledger: Ledger, store: Store) -> Explanation:
     """Find a task and what it was made from.
 
     Raises
@@ -99,11 +99,11 @@ def make_explanation(what: str, ledger: Ledger, store: Store) -> Explanation:
     StorageError
         If nothing matches.
     """
-    matches = ledger.find(what.strip())
-    exact = [record for record in matches if record.label == what.strip() or record.key == what.strip()]
+    matches = ledger.find(query.strip())
+    exact = [record for record in matches if record.label == query.strip() or record.key == query.strip()]
     if not matches:
         raise StorageError(
-            f"nothing in this campaign has a key or a label like {what!r}",
+            f"nothing in this campaign has a key or a label like {query!r}",
             where="explain",
             fix="take a key from the report or from results.json, or words of a label from `superionic status --all`",
         )

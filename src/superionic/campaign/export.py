@@ -20,14 +20,12 @@ def export_runs(file: CampaignFile, flow: Flow, form: str, folder: Path) -> list
 
     Parameters
     ----------
-    file
-        The campaign.
     flow
         A walk through its stages, at least to ``rank``.
     form
         ``"lammps"`` or ``"gpumd"``.
     folder
-        Where to; made if it is not there. Files of the same names are written over.
+        Folder to write to; created if missing. Files of the same names are overwritten.
 
     Returns
     -------
@@ -39,7 +37,7 @@ def export_runs(file: CampaignFile, flow: Flow, form: str, folder: Path) -> list
     StageError
         If the campaign has no transport, or has not come far enough.
     PotentialError
-        If the potential cannot be taken there.
+        If the other program cannot evaluate the potential.
     """
     from ase.build import make_supercell
 
@@ -60,7 +58,7 @@ def export_runs(file: CampaignFile, flow: Flow, form: str, folder: Path) -> list
         raise PotentialError(
             f"GPUMD cannot evaluate the potential {name}.", fix="Distil a student of it (stage distil) and export that."
         )
-    chosen = transport.lowest_orderings(settings, flow.outputs.ranked)
+    orderings = transport.lowest_orderings(settings, flow.outputs.ranked)
     written: list[Path] = []
 
     def write(path: Path, content: str) -> None:
@@ -71,7 +69,7 @@ def export_runs(file: CampaignFile, flow: Flow, form: str, folder: Path) -> list
             raise storage_error(error, where=path, doing="write the runs") from error
         written.append(path)
 
-    for candidate in chosen:
+    for candidate in orderings:
         atoms = make_supercell(flow.bench.runner.value_of(candidate.structure), settings.supercell)
         elements = export.elements_of(atoms) if text is None else _elements(text)
         for temperature in settings.temperatures_K:
@@ -100,28 +98,28 @@ def export_runs(file: CampaignFile, flow: Flow, form: str, folder: Path) -> list
 
 
 def _driver(file: CampaignFile, flow: Flow) -> tuple[str, dict[str, Any], str | None]:
-    """Return registry name, options and (for a NEP) the text of ``nep.txt`` of what drives the transport runs."""
+    """Return name, options and (for a NEP) the text of ``nep.txt`` of the potential that drives the transport runs."""
     from superionic.models.nep.model import NepModel
     from superionic.models.nep.potential import NepPotential
 
-    wanted = file.transport.potential if file.transport is not None else None
-    if wanted == STUDENT or (wanted is None and file.distil is not None):
+    name = file.transport.potential if file.transport is not None else None
+    if name == STUDENT or (name is None and file.distil is not None):
         students = flow.outputs.distil[-1].students if flow.outputs.distil else ()
         if not students:
             raise StageError(
                 "There is no student yet.", where="distil", fix="Run first: superionic run CAMPAIGN --until distil"
             )
         return "nep", {}, NepModel.from_arrays(flow.bench.runner.one(students[0]).weights).to_text()
-    if wanted == FINE_TUNED or (wanted is None and file.train is not None):
+    if name == FINE_TUNED or (name is None and file.train is not None):
         raise PotentialError(
-            "The fine-tuned potential cannot be taken to another program.",
+            "The fine-tuned potential cannot be exported to another program.",
             where="transport.potential",
             fix="Distil a student of it (stage distil) and export that.",
         )
-    entry = flow.bench.potentials[wanted or file.rank.potential or next(iter(file.potentials))]
+    entry = flow.bench.potentials[name or file.rank.potential or next(iter(file.potentials))]
     if "dispersion" in entry.options:
         raise PotentialError(
-            f"The dispersion term of the potential {entry.name} cannot be taken to another program.",
+            f"The dispersion term of the potential {entry.name} cannot be exported to another program.",
             where=f"potentials.{entry.name}.dispersion",
             fix="Distil a student of it (stage distil), which learns the term, and export that.",
         )

@@ -1,7 +1,7 @@
-"""The way of a crystal through the stages: the workflow figure of the papers, as code.
+"""The path of a crystal through the stages: the workflow figure of the papers, as code.
 
-One walk serves all: ``run`` walks with an executor and does what is missing; ``status`` and ``check`` walk dry, as far
-as results are there. The walk itself computes nothing and stores nothing.
+One walk serves all: ``run`` walks with an executor and computes what is missing; ``status`` and ``check`` walk dry, as
+far as results exist. The walk itself computes nothing and stores nothing.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ class Flow(Walk):
         end_phases = enumerate.references(self.bench, [crystal_text(entry) for entry in file.references])
         self.done("enumerate", self.outputs.enumerate, enumerated)
         self._rank(file.rank, enumerated.candidates, end_phases, base, "")
-        chosen = self._select(self.outputs.ranked)
-        potential = learn(self, chosen, base)
+        selected = self._select(self.outputs.ranked)
+        potential = learn(self, selected, base)
         if potential.name == FINE_TUNED and file.hull is not None and file.hull.repeat_with_fine_tuned:
             self._rank_again(potential)
         candidates = self.outputs.ranked

@@ -35,8 +35,27 @@ _CELLS_TRIED: Final = 8
 
 
 @dataclass(frozen=True)
+class CrystalOptions:
+    """What the user states about a crystal; what is None is guessed.
+
+    Attributes
+    ----------
+    mobile_ion
+        Element whose ions conduct.
+    oxidation_states
+        Charges in e; those of elements that it leaves out come from the crystal's file or are guessed.
+    block
+        Data block of a CIF that holds several crystals; the first that lists atoms if None.
+    """
+
+    mobile_ion: str | None = None
+    oxidation_states: Mapping[str, float] | None = None
+    block: str | None = None
+
+
+@dataclass(frozen=True)
 class CrystalGuess:
-    """What a campaign on a crystal takes where nobody says otherwise.
+    """What a campaign assumes about a crystal unless the user states it.
 
     Attributes
     ----------
@@ -71,12 +90,7 @@ class CrystalGuess:
 
 
 def guess_settings(
-    crystal_path: str | Path,
-    *,
-    mobile_ion: str | None = None,
-    oxidation_states: Mapping[str, float] | None = None,
-    block: str | None = None,
-    max_deviation: float = MAX_DEVIATION,
+    crystal_path: str | Path, options: CrystalOptions, *, max_deviation: float = MAX_DEVIATION
 ) -> CrystalGuess:
     """Read a crystal, and guess its mobile ion, its charges, and the smallest supercell with whole atoms and no charge.
 
@@ -86,10 +100,10 @@ def guess_settings(
     from superionic.structures.io.files import read_crystal
 
     path = Path(crystal_path)
-    crystal = read_crystal(path, block=block)
-    ion = _mobile_ion(crystal, mobile_ion, str(path))
+    crystal = read_crystal(path, block=options.block)
+    ion = _mobile_ion(crystal, options.mobile_ion, str(path))
     _demand_crystal(crystal, ion, str(path))
-    states = charges_of_crystal(crystal, path, oxidation_states, block=block)
+    states = charges_of_crystal(crystal, path, options.oxidation_states, block=options.block)
     charges = dict(states.values)
     if min(charges.values()) >= 0 or max(charges.values()) <= 0:
         listed = ", ".join(f"{element}: {charge:g}" for element, charge in charges.items())
@@ -104,12 +118,10 @@ def guess_settings(
 
 def draft_campaign(
     crystal_path: str | Path,
+    options: CrystalOptions = CrystalOptions(),
     *,
-    mobile_ion: str | None = None,
-    oxidation_states: Mapping[str, float] | None = None,
     name: str | None = None,
     folder: str | Path | None = None,
-    block: str | None = None,
     max_deviation: float = MAX_DEVIATION,
     dispersion: str | None = None,
     budget_h: float | None = None,
@@ -121,17 +133,13 @@ def draft_campaign(
     ----------
     crystal_path
         CIF, POSCAR, extended XYZ or pymatgen JSON file.
-    mobile_ion
-        Element whose ions conduct; guessed if None.
-    oxidation_states
-        Charges in e; those of elements that it leaves out come from the crystal's file or are guessed.
+    options
+        What is known about the crystal.
     name
         Name of the campaign; made of the file name if None.
     folder
         Folder in which the campaign file will stand, for the relative path of the crystal; the working folder if
         None.
-    block
-        Data block of a CIF that holds several crystals; the first that lists atoms if None.
     max_deviation
         Largest difference of an occupancy from the refined one; it is written into the file.
     dispersion
@@ -161,20 +169,18 @@ def draft_campaign(
     """
     chosen = first_potential(potential)
     path = Path(crystal_path)
-    guess = guess_settings(
-        path, mobile_ion=mobile_ion, oxidation_states=oxidation_states, block=block, max_deviation=max_deviation
-    )
+    guess = guess_settings(path, options, max_deviation=max_deviation)
     crystal = guess.crystal
     values = {
         "name": plain_name(name if name is not None else path.stem),
         "crystal": plain_name(path.stem),
         "file": relative_file(path, folder),
-        "block": "" if block is None else f"    block: {json.dumps(block, ensure_ascii=False)}\n",
+        "block": block_line(options.block),
         "notes": "".join(f"# Note: {note}\n" for note in crystal.notes),
         "formula": crystal.formula,
         "spacegroup": f"{crystal.spacegroup_symbol} (no. {crystal.spacegroup_number})",
         "ion": guess.mobile_ion,
-        "ion_remark": "as you said" if mobile_ion else "a guess; change it if another ion conducts",
+        "ion_remark": "as you said" if options.mobile_ion else "a guess; change it if another ion conducts",
         "charges": ", ".join(f"{element}: {charge:g}" for element, charge in guess.charges.items()),
         "charge_remark": guess.charge_note,
         "supercell": guess.supercell,
@@ -206,7 +212,7 @@ def draft_campaign(
 
 
 def _demand_crystal(crystal: DisorderedCrystal, ion: str, where: str) -> None:
-    """Refuse a file that lists the sites of one element only: nothing holds its ions."""
+    """Refuse a file that lists the sites of one element only: it has no framework."""
     if len(crystal.species) > 1:
         return
     raise StructureError(
@@ -216,18 +222,20 @@ def _demand_crystal(crystal: DisorderedCrystal, ion: str, where: str) -> None:
     )
 
 
-def _mobile_ion(crystal: DisorderedCrystal, given: str | None, where: str) -> str:
+def _mobile_ion(crystal: DisorderedCrystal, symbol: str | None, where: str) -> str:
     amounts = crystal.composition
-    if given is not None:
-        if given in amounts:
-            return given
-        hint = did_you_mean(given, amounts)
+    if symbol is not None:
+        if symbol in amounts:
+            return symbol
+        hint = did_you_mean(symbol, amounts)
         listed = ", ".join(amounts)
         fix = f"Name one of its elements: {listed}" + (f"; {hint}" if hint else ".")
-        what = (
-            f"The crystal has no {given}." if given in ELEMENTS else f"'{given[:40]}' is not the symbol of an element."
+        message = (
+            f"The crystal has no {symbol}."
+            if symbol in ELEMENTS
+            else f"'{symbol[:40]}' is not the symbol of an element."
         )
-        raise StructureError(what, where=where, fix=fix)
+        raise StructureError(message, where=where, fix=fix)
     from superionic.structures.crystal.oxidation import guess_mobile_ion
 
     try:
@@ -277,14 +285,19 @@ def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float], max_dev
     raise refusal
 
 
+def block_line(block: str | None) -> str:
+    """Return the line of a campaign file that names the data block of a crystal; empty for None."""
+    return "" if block is None else f"    block: {json.dumps(block, ensure_ascii=False)}\n"
+
+
 def relative_file(path: Path, folder: str | Path | None) -> str:
-    """Write the path of a file as a campaign file in a folder names it, quoted for YAML."""
+    """Return the path of a file relative to the folder of the campaign file, quoted for YAML."""
     relative = Path(os.path.relpath(path.absolute(), Path(folder or ".").absolute())).as_posix()
     return json.dumps(relative, ensure_ascii=False)
 
 
 def plain_name(text: str) -> str:
-    """Make a name that a campaign file takes of any text, quoted for YAML where it must be."""
+    """Turn any text into a name that a campaign file accepts, quoted for YAML where necessary."""
     name = re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-._+")[:80] or "campaign"
     return name if isinstance(plain_scalar(name), str) else f'"{name}"'  # 419 would be read as a number
 

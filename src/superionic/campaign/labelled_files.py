@@ -43,7 +43,7 @@ class CountedReference:
 
 @dataclass(frozen=True)
 class CheckedLabel:
-    """One label of a package, and what the gates say of it."""
+    """One label of a package, and the verdict of the gates on it."""
 
     number: int
     formula: str
@@ -72,9 +72,9 @@ class Checked:
     entries
         Its labels, in order.
     verdicts
-        What the gates say of each.
+        The verdict of the gates on each.
     unreadable
-        Reasons of frames that are no labels.
+        Reasons why frames are not labels.
     """
 
     entries: tuple[Entry, ...]
@@ -87,7 +87,7 @@ class Checked:
         return not self.unreadable and bool(self.verdicts) and all(verdict.passed for verdict in self.verdicts)
 
     def report(self) -> CheckReport:
-        """Give what ``--json`` prints."""
+        """Return what ``--json`` prints."""
         return CheckReport(
             n_labels=len(self.entries),
             n_passed=sum(verdict.passed for verdict in self.verdicts),
@@ -114,8 +114,6 @@ def import_to(
 
     Parameters
     ----------
-    paths
-        Files and folders.
     out
         The package to write.
     every, kpoint_spacing_per_A
@@ -137,7 +135,7 @@ def import_to(
     """
     if kpoint_spacing_per_A is not None and not LEAST_SPACING <= kpoint_spacing_per_A <= MOST_SPACING:
         raise CampaignFileError(
-            f"{kpoint_spacing_per_A:g} per Å is no spacing of k-points.",
+            f"{kpoint_spacing_per_A:g} per Å is not a spacing of k-points.",
             where="--kpoint-spacing",
             fix=f"Give one from {LEAST_SPACING:g} to {MOST_SPACING:g}, with 2π, as VASP's KSPACING.",
         )
@@ -161,7 +159,7 @@ def import_to(
             fix="Name folders or files: vasprun.xml, OUTCAR, .gpw, outputs of pw.x or CP2K (.out, .log, .pwo), "
             "type.raw of a DeePMD system, or .extxyz, also packed (.gz, .bz2, .xz).",
         )
-    found = import_labels(
+    imported = import_labels(
         files,
         names=names_of(files, paths, least=2),
         every=every,
@@ -170,10 +168,10 @@ def import_to(
         keys=keys,
     )
     if dispersion is not None:
-        found = replace(found, entries=tuple(_dispersed(entry, dispersion) for entry in found.entries))
-    if found.entries:
-        write_package(out, found.entries, found.isolated_atoms_eV)
-    return found
+        imported = replace(imported, entries=tuple(_dispersed(entry, dispersion) for entry in imported.entries))
+    if imported.entries:
+        write_package(out, imported.entries, imported.isolated_atoms_eV)
+    return imported
 
 
 def export_labels(flow: Flow, out: Path) -> tuple[Entry, ...]:
@@ -182,7 +180,7 @@ def export_labels(flow: Flow, out: Path) -> tuple[Entry, ...]:
     Parameters
     ----------
     flow
-        A walk through the campaign's stages; what is labelled so far is taken.
+        A walk through the campaign's stages; all labels so far are taken.
     out
         The package to write.
 
@@ -193,8 +191,8 @@ def export_labels(flow: Flow, out: Path) -> tuple[Entry, ...]:
     """
     entries: list[Entry] = []
     value_of = flow.bench.runner.value_of
-    for made in flow.outputs.label:
-        for snapshot in made.snapshots:
+    for labelled in flow.outputs.label:
+        for snapshot in labelled.snapshots:
             if snapshot.label is None:
                 continue
             facts: dict[str, str | int | float] = {
@@ -226,10 +224,10 @@ def check_package(
     path
         An extended XYZ file, or any file or folder that ``superionic labels import`` reads.
     baseline
-        Name of a potential (``chgnet``, ``sevennet``, ...) whose predictions make the gates sharp; its engine has to
-        be installed.
+        Name of a potential (``chgnet``, ``sevennet``, ...) whose predictions sharpen the gates; its engine must be
+        installed.
     gates
-        Where the gates stand.
+        Thresholds of the gates.
     keys
         Where the values are, see :mod:`superionic.labels.frame_values`.
 
@@ -245,8 +243,8 @@ def check_package(
             where=str(path),
             fix="Name an extended XYZ file of labels, or outputs that `superionic labels import` reads.",
         )
-    found = import_labels(files, names=names_of(files, [path]), keys=keys)
-    entries, unreadable = found.entries, [refusal.reason for refusal in found.refusals]
+    imported = import_labels(files, names=names_of(files, [path]), keys=keys)
+    entries, unreadable = imported.entries, [refusal.reason for refusal in imported.refusals]
     structures, labels = [entry.atoms for entry in entries], [entry.label for entry in entries]
     predicted = None if baseline is None or not entries else _predictions(baseline, structures, _term_of(labels[0]))
     groups = [str(entry.facts.get("run", entry.group)) for entry in entries]
@@ -316,8 +314,8 @@ def _predictions(name: str, structures: Sequence[Atoms], options: Mapping[str, A
     from superionic.stages.predictions import predict_task
 
     potential = choose_potential(name, name, None, options, where="--baseline")
-    found = call_once(
+    tree = call_once(
         resolve_engine(potential.engine).python, predict_task.name, potential.task_settings(), {"atoms": structures}
     )
-    predicted = from_tree(found, Targets)
+    predicted = from_tree(tree, Targets)
     return Baseline(predicted.energies_eV, predicted.forces_eV_per_A, predicted.stresses_eV_per_A3)

@@ -1,7 +1,7 @@
 """How sampling, labelling and training follow one another: paper A's one shot, paper B's ladder, an active loop.
 
-A plain loop. What each round asks for follows from the stored results of those before, so a campaign that was stopped
-takes the same way again and finds it done up to where it was.
+A plain loop. What a round requests follows from the stored results of earlier rounds, so a campaign that was stopped
+retraces its steps, finds them done, and continues from there.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
     from superionic.settings.label import LabelSettings
 
 
-def learn(flow: Walk, chosen: Sequence[Candidate], base: ChosenPotential) -> ChosenPotential:
+def learn(flow: Walk, selected: Sequence[Candidate], base: ChosenPotential) -> ChosenPotential:
     """Sample, label and train as the campaign says; return the last potential, the base where nothing is trained."""
     sampling = flow.file.sample
     if sampling is None:
         return base
     first = flow.potential(sampling.potential or flow.file.rank.potential)
-    return _Loop(flow, sampling, chosen, first).run() or base
+    return _Loop(flow, sampling, selected, first).run() or base
 
 
 @dataclass(frozen=True)
@@ -271,7 +271,7 @@ class _Loop:
         return outputs
 
     def _explore(self) -> None:
-        """Let the committee run, label what it disagrees about, and train on, until it agrees or may not go on."""
+        """Let the committee run, label what it disagrees about, and train on, until it agrees or may not continue."""
         active, flow = self.plan.active, self.flow
         n_runs = len(self.chosen) * self.sampling.replicas * len(self.plan.explored_K)
         hot = [(temperature, max(1, active.labels_per_round // n_runs)) for temperature in self.plan.explored_K]
@@ -282,26 +282,26 @@ class _Loop:
             runs = [run for output in outputs for run in output.result.runs]
             failed = sum(len(output.result.failures) for output in outputs)
             stopped = failed + sum(run.stopped is not None for run in runs)
-            seen = judged(number, [run.explored for run in runs if run.explored is not None], stopped, active)
+            outcome = judged(number, [run.explored for run in runs if run.explored is not None], stopped, active)
             snapshots = self._worth_a_label(outputs)
-            if seen.agrees:
+            if outcome.agrees:
                 ended = "the committee agrees"
-            elif seen.looked_at and seen.worst_eV_per_A == 0.0:
+            elif outcome.looked_at and outcome.worst_eV_per_A == 0.0:
                 ended = "the members are the same: training improved none of them, so they cannot disagree"
             elif number == active.max_rounds + 2:
                 ended = "all rounds are used up"
             elif not snapshots:
                 ended = "all labels are used up" if self._room() == 0 else "no frame is worth a label"
             else:
-                seen = replace(seen, labels=self._round(number, f"round {number}", snapshots, last=False))
-            rounds.append(seen)
+                outcome = replace(outcome, labels=self._round(number, f"round {number}", snapshots, last=False))
+            rounds.append(outcome)
             number += 1
         flow.outputs.learning.append(LearningResult(ended, rounds[-1].agrees, tuple(rounds)))
         for stage in ("sample", "label", "train"):
             flow.end(stage)
 
     def _room(self) -> int:
-        """How many more labels may be asked for after a round."""
+        """Return how many more labels may be requested after a round."""
         most, room = self.plan.active.max_labels, self.plan.active.labels_per_round
         return room if most is None else max(0, min(room, most - self.n_asked))
 
@@ -346,14 +346,12 @@ def trained_potential(
 
 
 def judged(number: int, explored: Sequence[Exploration], n_stopped: int, active: ActiveSettings) -> ExplorationRound:
-    """Tell what the exploration of a round showed, and whether the committee agrees.
+    """Return what the exploration of a round showed, and whether the committee agrees.
 
     Parameters
     ----------
-    number
-        Of the round.
     explored
-        What the committee said of each run.
+        The committee's verdict on each run.
     n_stopped
         Runs that failed or were stopped.
     active

@@ -63,20 +63,20 @@ def load_model(
     EngineError
         If the engine (or the library of the dispersion term) is not installed, or breaks down.
     """
-    known: dict[str, Any] = {
+    resolved: dict[str, Any] = {
         key: str(Path(value).absolute()) if key == "file" else value for key, value in options.items()
     }
     family = find(name)
     data = None if family is None else family.data_named(model)
-    if data is not None and "file" not in known:
+    if data is not None and "file" not in resolved:
         resolve_engine(data.name)
-        known["file"] = str(stored_path(data.kept_name))
-    engine = describe_potential(name, model, **known).engine
+        resolved["file"] = str(stored_path(data.kept_name))
+    engine = describe_potential(name, model, **resolved).engine
     location = resolve_engine(engine)
     if engine == CORE or location.kind == "current":
-        return load_potential(name, model=model, threads=threads, dispersion=dispersion, **known)
+        return load_potential(name, model=model, threads=threads, dispersion=dispersion, **resolved)
     process = EngineProcess(location, threads)
-    potential = RemotePotential(name, model, known, process)
+    potential = RemotePotential(name, model, resolved, process)
     weakref.finalize(potential, process.close)
     if dispersion is None:
         return potential
@@ -84,7 +84,7 @@ def load_model(
 
 
 class EngineProcess:
-    """A process in an engine's environment that answers for one potential; started when it is needed, and again.
+    """A process in an engine's environment that evaluates one potential; started when needed, again if it has ended.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class EngineProcess:
             )
         except Exception:
             raise
-        except BaseException:  # an interrupt leaves an answer in the pipe that belongs to no question
+        except BaseException:  # an interrupt leaves a reply in the pipe that belongs to no request
             self.close()
             raise
         return values

@@ -1,8 +1,8 @@
 """What a campaign will do, before it does it: stages, counts, estimated hours, files.
 
-What the campaign has done already is known, and what is left of a stage that has begun is estimated from what its tasks
-took. The other costs were measured on one core of a small server with one thread (see ``docs/performance.md``); they
-tell minutes from days, no more.
+For stages that have begun, the cost so far is known and the remainder is estimated from the tasks that are done. Other
+costs were measured on one core of a small server with one thread (see ``docs/performance.md``); they distinguish
+minutes from days, no more.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class PlanLine:
     stage, work
         The stage, and its work in words.
     tasks
-        About how many calculations.
+        Approximate number of calculations.
     cpu_hours
         CPU time of the whole stage.
     megabytes
@@ -102,7 +102,7 @@ class PlannedSpace:
     deviation
         Root-mean-square difference in occupancy from the refinement.
     method
-        How they will be gone through.
+        How they will be enumerated.
     n_atoms
         Atoms of the cell.
     totals
@@ -112,7 +112,7 @@ class PlannedSpace:
     lost
         Species of the refinement of which nothing is left, with the atoms that the refinement has of them.
     cautions
-        What there is to say about the composition, in sentences.
+        Cautions about the composition, in sentences.
     """
 
     cell: OrderedCell
@@ -145,9 +145,9 @@ class Plan:
     run_folder
         Where files will be written.
     notes
-        What there is to say about the reading of the crystals and references, by their names.
+        Remarks on the reading of crystals and references, by their names.
     cautions
-        What there is to know of potentials before they are used, by the campaign's names of them.
+        What users should know about potentials before using them, by their names in the campaign.
     """
 
     lines: tuple[PlanLine, ...]
@@ -217,12 +217,10 @@ def estimate_plan(
     *,
     spaces: Sequence[PlannedSpace] | None = None,
 ) -> Plan:
-    """Make a plan without engines, which need not be installed for it.
+    """Make a plan without looking for engines, which need not be installed.
 
     Parameters
     ----------
-    file
-        The campaign file.
     crystals, references
         The crystals and references of the file, read.
     run_folder
@@ -275,7 +273,7 @@ def estimate_plan(
 
 
 def _measured(file: CampaignFile, line: PlanLine, stage: StageStatus | None) -> PlanLine:
-    """Put what was measured into the plan of a stage, as far as it goes."""
+    """Replace the estimate for a stage by what was measured, as far as it goes."""
     if stage is None or stage.done == 0:
         return line
     if stage.tasks_per_h is None:  # done, but the history of it is lost
@@ -285,11 +283,11 @@ def _measured(file: CampaignFile, line: PlanLine, stage: StageStatus | None) -> 
         return replace(line, cpu_hours=spent, spent_cpu_hours=spent, basis="measured")
     if stage.cpu_left_s is None:
         return replace(line, cpu_hours=max(line.cpu_hours, spent), spent_cpu_hours=spent)
-    known = spent + stage.cpu_left_s / 3600.0
+    total_h = spent + stage.cpu_left_s / 3600.0
     if line.stage in ("transport", "analyse") or (line.stage in ("sample", "label") and _has_one_round(file)):
-        return replace(line, cpu_hours=known, spent_cpu_hours=spent, basis="measured")
+        return replace(line, cpu_hours=total_h, spent_cpu_hours=spent, basis="measured")
     # Further rounds may follow, whose tasks are not known yet.
-    return replace(line, cpu_hours=max(line.cpu_hours, known), spent_cpu_hours=spent, basis="measured and estimated")
+    return replace(line, cpu_hours=max(line.cpu_hours, total_h), spent_cpu_hours=spent, basis="measured and estimated")
 
 
 def _has_one_round(file: CampaignFile) -> bool:
@@ -360,28 +358,29 @@ class _Costs:
         seconds += (len(self._spaces) - len(listed)) * (
             _SEARCH_S if settings.method in {"auto", "search"} else settings.sample_draws * _DRAW_S
         )
-        work = f"{len(self._spaces)} compositions"
+        work = f"{len(self._spaces)} composition{'s' * (len(self._spaces) > 1)}"
         if listed:
             work += f", {sum(listed):,} orderings listed"
-        kept = sum(self._kept)
-        return PlanLine("enumerate", work, 2 * len(self._spaces), seconds / 3600, kept * 2e-3)
+        n_retained = sum(self._kept)
+        return PlanLine("enumerate", work, 2 * len(self._spaces), seconds / 3600, n_retained * 2e-3)
 
     def _monte_carlo(self) -> PlanLine:
         settings, spaces = self._file.enumerate.monte_carlo, len(self._spaces)
         sites = sum(s.n_atoms for s in self._spaces)
         run = spaces * _MONTE_CARLO_S + sites * settings.n_sweeps * _REPLICAS / _SWAPS_PER_S
-        work = f"{spaces} compositions, {settings.n_samples} draws of each at {settings.temperature_K:g} K"
-        kept = sum(self._kept)
+        draws = f"{settings.n_samples} draws of each at {settings.temperature_K:g} K"
+        work = f"{spaces} composition{'s' * (spaces > 1)}, {draws}"
+        n_retained = sum(self._kept)
         if settings.potential is None:
-            return PlanLine("enumerate", work, 2 * spaces, run / 3600, kept * 2e-3)
-        # All rounds: fewer where the fit is right before, or the space has fewer orderings.
+            return PlanLine("enumerate", work, 2 * spaces, run / 3600, n_retained * 2e-3)
+        # All rounds: fewer where the fit converges earlier, or the space has fewer orderings.
         most = settings.initial + settings.max_rounds * settings.batch
-        asked = sum(min(s.distinct, most) for s in self._spaces)
+        n_energies = sum(min(s.distinct, most) for s in self._spaces)
         energy = (settings.relax_steps + 1) * self._per_step(settings.potential, self._atoms)
-        seconds = (settings.max_rounds + 2) * run + asked * energy
-        work += f", up to {asked} energies by {settings.potential} in up to {settings.max_rounds} rounds"
-        tasks = asked + (settings.max_rounds + 3) * spaces
-        return PlanLine("enumerate", work, tasks, seconds / 3600, (asked + kept) * 5e-3)
+        seconds = (settings.max_rounds + 2) * run + n_energies * energy
+        work += f", up to {n_energies} energies by {settings.potential} in up to {settings.max_rounds} rounds"
+        tasks = n_energies + (settings.max_rounds + 3) * spaces
+        return PlanLine("enumerate", work, tasks, seconds / 3600, (n_energies + n_retained) * 5e-3)
 
     def rank(self) -> PlanLine:
         settings, steps = self._file.rank, _RELAXATION_STEPS
@@ -403,7 +402,7 @@ class _Costs:
             seconds += (sum(screened) + relaxed * steps) * per_step
             work = f"{sum(screened)} single points, {relaxed + len(self._references)} relaxations"
         else:
-            # For halving at the worst: where the noise is large nothing is culled.
+            # The worst case of halving: where the noise is large, nothing is culled.
             seconds += sum(screened) * steps * per_step
             work = f"{sum(screened) + len(self._references)} relaxations"
             if settings.method == "halving":

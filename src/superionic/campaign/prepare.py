@@ -25,7 +25,7 @@ PROOF = "superionic.potentials.proof:prove_file"
 def choose_potential(
     name: str, engine: str, model: str | None, options: Mapping[str, Any], *, where: str
 ) -> ChosenPotential:
-    """Describe a potential; the options by which tasks load it have files by their checksum.
+    """Describe a potential; the options with which tasks load it name files by their checksum.
 
     Parameters
     ----------
@@ -70,28 +70,28 @@ def choose_potential(
 
 
 def data_of(potential: ChosenPotential) -> DataSpec | None:
-    """Return the file of others that a potential is, by its checksum; None if it is none."""
+    """Return the published data file that holds the potential, recognised by its checksum; None if there is none."""
     of_model = models()[potential.identity.name].data
     return next((data for data in of_model if data.sha256 == potential.identity.checkpoint_sha256), None)
 
 
 def cautions(potentials: Mapping[str, ChosenPotential]) -> dict[str, str]:
-    """Say, by the campaign's name, what there is to know of a potential before it is used."""
-    said = {}
-    for name, chosen in potentials.items():
-        data = data_of(chosen)
-        caution = models()[chosen.identity.name].caution if data is None else data.caution
+    """Return what users should know about potentials before using them, by their names in the campaign."""
+    by_name = {}
+    for name, potential in potentials.items():
+        data = data_of(potential)
+        caution = models()[potential.identity.name].caution if data is None else data.caution
         if caution is not None:
-            said[name] = caution
-    return said
+            by_name[name] = caution
+    return by_name
 
 
 def refuse_moving_cells(file: CampaignFile, potentials: Mapping[str, ChosenPotential]) -> None:
     """Raise PotentialError where a cell would follow the stress of a potential that is unfit for it."""
     first = next(iter(file.potentials), None)
     rank, sample, transport, distil = file.rank, file.sample, file.transport, file.distil
-    for name, chosen in potentials.items():
-        data = data_of(chosen)
+    for name, potential in potentials.items():
+        data = data_of(potential)
         if data is None or not data.rigid_cell:
             continue
         ranks = rank is not None and (rank.potential or first) == name
@@ -121,11 +121,11 @@ def refuse_moving_cells(file: CampaignFile, potentials: Mapping[str, ChosenPoten
 
 
 def needed_engines(file: CampaignFile, potentials: Mapping[str, ChosenPotential]) -> list[str]:
-    """Name the engine environments that a campaign needs, in alphabetical order."""
-    needed = {chosen.engine for chosen in potentials.values()}
-    for chosen in potentials.values():
-        data = data_of(chosen)
-        if data is not None and chosen.options.get("file") == data.kept_name:
+    """Return the engine environments that a campaign needs, in alphabetical order."""
+    needed = {potential.engine for potential in potentials.values()}
+    for potential in potentials.values():
+        data = data_of(potential)
+        if data is not None and potential.options.get("file") == data.kept_name:
             needed.add(data.name)
     if file.label is not None and file.label.engine in ("gpaw", "tblite"):
         needed.add(file.label.engine)
@@ -134,7 +134,7 @@ def needed_engines(file: CampaignFile, potentials: Mapping[str, ChosenPotential]
 
 
 def missing_engines(engines: Sequence[str]) -> list[str]:
-    """Name those of the engines that are not there in their pinned versions."""
+    """Return the engines that are not installed in their pinned versions."""
     missing = []
     for name in engines:
         try:
@@ -145,7 +145,7 @@ def missing_engines(engines: Sequence[str]) -> list[str]:
 
 
 def require_engines(engines: Sequence[str]) -> None:
-    """Raise EngineError if engines are not there; it names the one command that installs them all."""
+    """Raise EngineError if engines are missing; it names the one command that installs them all."""
     missing = missing_engines(engines)
     if len(missing) == 1:
         resolve_engine(missing[0])
@@ -158,7 +158,7 @@ def require_engines(engines: Sequence[str]) -> None:
 
 def require_dispersion(file: CampaignFile, potentials: Mapping[str, ChosenPotential]) -> None:
     """Raise EngineError if a dispersion term is asked for in an environment without its library."""
-    engines = {chosen.engine for chosen in potentials.values() if "dispersion" in chosen.options}
+    engines = {potential.engine for potential in potentials.values() if "dispersion" in potential.options}
     if file.label is not None and file.label.dispersion is not None:
         engines.add(CORE)
     for name in sorted(engines):
@@ -191,18 +191,18 @@ def prove_files(potentials: Mapping[str, ChosenPotential]) -> None:
     Raises
     ------
     EngineError
-        If one is not to be believed (see :func:`superionic.potentials.proof.prove_file`).
+        If one fails its proof (see :func:`superionic.potentials.proof.prove_file`).
     PotentialError
         If one cannot be loaded.
     """
     from superionic.execution.worker import call_once
 
-    for chosen in (with_term.bare for with_term in potentials.values()):  # the file is proved, not the term
-        if "file" in chosen.options:
-            prove_file(chosen.identity.name, chosen.model, chosen.options, chosen.engine)
-        elif chosen.identity.name == "ase" and chosen.identity.energy_convention in CONVENTIONS:
-            asked = {"potential": "ase", "model": chosen.model, "options": chosen.options}
-            call_once(resolve_engine(chosen.engine).python, PROOF, asked)
+    for potential in (with_term.bare for with_term in potentials.values()):  # the file is proved, not the term
+        if "file" in potential.options:
+            prove_file(potential.identity.name, potential.model, potential.options, potential.engine)
+        elif potential.identity.name == "ase" and potential.identity.energy_convention in CONVENTIONS:
+            settings = {"potential": "ase", "model": potential.model, "options": potential.options}
+            call_once(resolve_engine(potential.engine).python, PROOF, settings)
 
 
 def prove_file(name: str, model: str | None, options: Mapping[str, Any], engine: str) -> dict[str, Any]:
@@ -212,8 +212,6 @@ def prove_file(name: str, model: str | None, options: Mapping[str, Any], engine:
     ----------
     name, model, options
         Of the potential, as tasks have them.
-    engine
-        Its engine.
 
     Returns
     -------
@@ -224,19 +222,22 @@ def prove_file(name: str, model: str | None, options: Mapping[str, Any], engine:
 
     location = resolve_engine(engine)
     place, file = _note_name(name, options), str(options["file"])
-    known = first_use(file, place)
+    first_note = first_use(file, place)
     how = {"engine": location.identity, "options": {**options, "file": ""}}
-    if known is not None and how in known["proved"]:
-        return known
-    found = call_once(
-        location.python, PROOF, {"potential": name, "model": model, "options": dict(options), "first_use": known}
+    if first_note is not None and how in first_note["proved"]:
+        return first_note
+    proof = call_once(
+        location.python, PROOF, {"potential": name, "model": model, "options": dict(options), "first_use": first_note}
     )
     values = {
-        **{key: found[key] for key in ("basis", "differences", "energy_eV", "energy_eV_per_atom", "identity")},
-        "forces_eV_per_A": found["forces_eV_per_A"].tolist(),
-        "stress_eV_per_A3": found["stress_eV_per_A3"].tolist(),
+        **{key: proof[key] for key in ("basis", "differences", "energy_eV", "energy_eV_per_atom", "identity")},
+        "forces_eV_per_A": proof["forces_eV_per_A"].tolist(),
+        "stress_eV_per_A3": proof["stress_eV_per_A3"].tolist(),
     }
-    note = {**(values if known is None else known), "proved": [*([] if known is None else known["proved"]), how]}
+    note = {
+        **(values if first_note is None else first_note),
+        "proved": [*([] if first_note is None else first_note["proved"]), how],
+    }
     note_first_use(file, place, note)
     return note
 
@@ -245,14 +246,14 @@ def known_elements(name: str, options: Mapping[str, Any]) -> tuple[str, ...]:
     """Elements of a checkpoint as its first use showed them; empty before that, or without a file."""
     if "file" not in options:
         return ()
-    known = first_use(options["file"], _note_name(name, options))
-    return () if known is None else tuple(known["identity"]["elements"])
+    note = first_use(options["file"], _note_name(name, options))
+    return () if note is None else tuple(note["identity"]["elements"])
 
 
 def check_file(engine: str, model: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
     """Prove one checkpoint outside a campaign; see :func:`prove_file`."""
-    chosen = choose_potential(engine, engine, model, options, where="--file")
-    return prove_file(engine, chosen.model, chosen.options, chosen.engine)
+    potential = choose_potential(engine, engine, model, options, where="--file")
+    return prove_file(engine, potential.model, potential.options, potential.engine)
 
 
 def _note_name(potential: str, options: Mapping[str, Any]) -> str:

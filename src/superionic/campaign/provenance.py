@@ -1,4 +1,4 @@
-"""What an archive says of a campaign.
+"""What an archive states about a campaign.
 
 ``provenance.json`` says how each result came about; ``ro-crate-metadata.json`` what is in the archive, by the RO-Crate
 standard that repositories of data read.
@@ -74,7 +74,7 @@ class Publication:
     authors
         Names.
     licence
-        SPDX identifier or URL of the licence of the data; empty where nobody said.
+        SPDX identifier or URL of the licence of the data; empty if not stated.
     """
 
     title: str
@@ -84,12 +84,10 @@ class Publication:
 
 @dataclass(frozen=True)
 class Contents:
-    """What an archive holds, as far as it is described one by one.
+    """The contents of an archive that are described individually.
 
     Attributes
     ----------
-    campaign
-        The campaign file.
     inputs
         Files that it refers to.
     report
@@ -158,7 +156,7 @@ class Provenance:
     engines, potentials
         What its tasks used.
     tasks
-        Those that are done; what is read stands before what reads it.
+        Finished tasks; each stands after those whose results it reads.
     """
 
     superionic: tuple[str, ...]
@@ -179,26 +177,24 @@ def provenance(
     Parameters
     ----------
     tasks
-        The tasks of a campaign by their keys, what is read before what reads it.
+        The tasks of a campaign by their keys, each after those whose results it reads.
     kinds
-        How each that is done ended.
-    ledger
-        The history.
+        How each finished task ended.
     potentials
         The potentials of the campaign.
     versions
         The versions of superionic that ran it.
     """
-    done: list[TaskDone] = []
+    finished: list[TaskDone] = []
     engines: dict[str, EngineUsed] = {}
     for key, task in tasks.items():
         if key not in kinds:
             continue
-        known = ENGINES.get(task.engine)
-        used = EngineUsed(task.engine, None if known is None else known.licence, task.engine_identity)
+        spec = ENGINES.get(task.engine)
+        used = EngineUsed(task.engine, None if spec is None else spec.licence, task.engine_identity)
         engines[f"{used.name} {canonical_json(dict(used.identity))}"] = used
         record = ledger.record(key)
-        done.append(
+        finished.append(
             TaskDone(
                 key=key,
                 stage=task.stage,
@@ -216,8 +212,8 @@ def provenance(
     return Provenance(
         superionic=tuple(versions),
         engines=tuple(used for _, used in sorted(engines.items())),
-        potentials={name: chosen.identity for name, chosen in potentials.items()},
-        tasks=tuple(done),
+        potentials={name: potential.identity for name, potential in potentials.items()},
+        tasks=tuple(finished),
     )
 
 

@@ -1,4 +1,4 @@
-"""From what the stages gave to the results of a campaign, and the files that go with them."""
+"""The results of a campaign, assembled from what its stages gave, and the files that go with them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class CampaignResults(Drawn, Results):
 
     @classmethod
     def of(cls, results: Results, grids: Mapping[str, NDArray[np.floating]] | None = None) -> CampaignResults:
-        """Give results their report."""
+        """Attach the report to the results."""
         drawn = cls(**{each.name: getattr(results, each.name) for each in fields(Results)})
         object.__setattr__(drawn, "grids", grids or {})
         return drawn
@@ -211,5 +211,5 @@ def _status(flow: Walk) -> Status:
         and not distilled.result.verdict.passed
     ):
         return "refused: student failed parity" if file.distil.require_parity else "student failed parity"
-    done = all(stage in flow.ended for stage in file.computing)
-    return "complete" if done else "incomplete"
+    is_complete = all(stage in flow.ended for stage in file.computing)
+    return "complete" if is_complete else "incomplete"

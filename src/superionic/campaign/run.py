@@ -75,8 +75,6 @@ class Campaign:
 
     Parameters
     ----------
-    file
-        The campaign file.
     path
         Where it was read from.
     run_folder
@@ -116,8 +114,8 @@ class Campaign:
         from superionic.campaign.plan import make_plan
 
         self._prepare()
-        begun = self.status().stages if (self.run_folder / "store").is_dir() else ()
-        return make_plan(self.file, self.crystals, self.references, self.run_folder, begun)
+        stages_so_far = self.status().stages if (self.run_folder / "store").is_dir() else ()
+        return make_plan(self.file, self.crystals, self.references, self.run_folder, stages_so_far)
 
     def run(
         self,
@@ -152,9 +150,9 @@ class Campaign:
         write_report
             Write the report and the machine-readable results at the end.
         install_engines
-            First install what engines the campaign needs and lacks.
+            First install the engines that the campaign needs and lacks.
         say
-            Hears what the installation says.
+            Called with each message of the installation.
 
         Returns
         -------
@@ -203,7 +201,7 @@ class Campaign:
         return results
 
     def status(self) -> Status:
-        """Tell what is done, what a run would do and why, and what failed. Nothing is computed."""
+        """Return what is done, what a run would do and why, and what failed. Nothing is computed."""
         from superionic.campaign.status import make_status
 
         ledger = self._ledger()
@@ -260,17 +258,17 @@ class Campaign:
 
         return len(export_labels(self._dry_walk(self._ledger()).flow, out))
 
-    def explain(self, what: str) -> Explanation:
-        """Tell where a number comes from.
+    def explain(self, query: str) -> Explanation:
+        """Return the provenance of a number.
 
         Parameters
         ----------
-        what
+        query
             The beginning of a key, or words of a label.
         """
         from superionic.campaign.explain import make_explanation
 
-        return make_explanation(what, self._ledger(), self._store_to_read())
+        return make_explanation(query, self._ledger(), self._store_to_read())
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
@@ -326,8 +324,8 @@ class Campaign:
         if site is None:
             return local_place(slots)
         site, more_memory = self.fit_site(site)
-        for words in more_memory:
-            say(words)
+        for sentence in more_memory:
+            say(sentence)
         return open_site(SiteRun(site, self.run_folder.absolute(), slots, say))
 
     def _store_to_read(self) -> Store:
@@ -346,7 +344,7 @@ class Campaign:
         return store
 
     def _prepare(self, *, until: str | None = None, install: bool = False, say: Callable[[str], None] = print) -> None:
-        """See that all engines are there, and that the checkpoints of users can be believed in them."""
+        """Check that all engines are installed, and that users' checkpoints pass their proof in them."""
         from superionic.campaign import prepare
         from superionic.campaign.spaces import choose_potentials
 

@@ -26,7 +26,7 @@ REFERENCE: Final = "docs/how-to/slurm.md describes every key, and has files to s
 
 _MEMORY_MARGIN: Final = 1.25
 _MEMORY_UNASKED_GB: Final = 2.0
-"""Memory that clusters give a core at the least where a job asks for none."""
+"""Least memory per core that clusters grant to a job that requests none."""
 _CORE: Final = {"workers_per_node": 16, "memory_per_worker_GB": 2.0, "walltime_h": 4.0, "max_jobs": 2}
 _DFT: Final = {
     "cores_per_worker": 32,
@@ -66,7 +66,7 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = {
         },
         "pack_engines": True,
     },
-    # A Slurm on one machine, for a trial: small jobs, and nobody minds being asked often.
+    # A Slurm on one machine, for a trial: small jobs, and frequent polling disturbs nobody.
     "slurm-here": {
         "kinds": {"core": {"walltime_h": 0.5, "longest_task_h": 0.1, "max_jobs": 2}},
         "driver": {"walltime_h": 0.5},
@@ -116,12 +116,10 @@ def parse_site(text: str, path: str | Path) -> Site:
 
 
 def fit_memory(site: Site, tasks: Iterable[Task[Any]], ledger: Ledger) -> tuple[Site, tuple[str, ...]]:
-    """Ask for as much memory as tasks of a campaign were measured to use, where a site file asks for less.
+    """Raise the memory that a site file requests to what tasks of a campaign were measured to use.
 
     Parameters
     ----------
-    site
-        The site file.
     tasks, ledger
         What the campaign has done, and what it cost.
 
@@ -136,17 +134,17 @@ def fit_memory(site: Site, tasks: Iterable[Task[Any]], ledger: Ledger) -> tuple[
         if record is not None and record.peak_MB is not None:
             kind = site.block(kind_of_task(task.engine, task.settings))[0]
             largest[kind] = max(largest.get(kind, 0.0), record.peak_MB / 1024.0)
-    words = []
+    sentences = []
     for kind, used_GB in sorted(largest.items()):
         _, block = site.block(kind)
         asked_GB = block.memory_per_worker_GB
         needed_GB = math.ceil(2.0 * _MEMORY_MARGIN * used_GB) / 2.0
         if needed_GB > (_MEMORY_UNASKED_GB if asked_GB is None else asked_GB):
             stated = "the cluster's default" if asked_GB is None else f"{asked_GB:g} GB"
-            words.append(
+            sentences.append(
                 f"jobs of {kind}: {needed_GB:g} GB of memory a worker instead of {stated}, since tasks of this "
                 f"campaign used {used_GB:.2g} GB"
             )
             grown = block.model_copy(update={"memory_per_worker_GB": needed_GB})
             site = site.model_copy(update={"kinds": site.kinds.model_copy(update={kind: grown})})
-    return site, tuple(words)
+    return site, tuple(sentences)

@@ -54,11 +54,11 @@ def read_text(path: str | Path) -> str:
 def crystal_text(entry: CrystalInput | ReferenceInput) -> CrystalText:
     """Return a crystal or reference of the file as a task can read it."""
     occupancies: Mapping[str, Mapping[str, float]] = getattr(entry, "occupancies", {})
-    own = {name: dict(species) for name, species in occupancies.items()}
+    refined = {name: dict(species) for name, species in occupancies.items()}
     text = read_text(entry.file)
     if entry.block is not None:  # a task reads that block and knows of no other
         text = block_text(text, entry.block)
-    return CrystalText(entry.name, Path(entry.file).name, text, own)
+    return CrystalText(entry.name, Path(entry.file).name, text, refined)
 
 
 def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) -> list[Space]:
@@ -66,8 +66,6 @@ def build_spaces(file: CampaignFile, crystals: Mapping[str, DisorderedCrystal]) 
 
     Parameters
     ----------
-    file
-        The campaign file.
     crystals
         Each crystal of the file, read.
 
@@ -169,7 +167,7 @@ def _demand_possible_runs(file: CampaignFile, entry: CrystalInput, crystal: Diso
 
 @dataclass(frozen=True)
 class _Composition:
-    """What makes a crystal one of a point of the grid; see :class:`SpaceSettings`."""
+    """What turns a crystal into that of a point of the grid; see :class:`SpaceSettings`."""
 
     occupancies: Mapping[str, Mapping[str, float]]
     substitutions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -212,7 +210,7 @@ def _composition(
     occupancies: Mapping[str, Mapping[str, float]],
     point: Mapping[str, float],
 ) -> _Composition:
-    """Return what makes the crystal one of this point: substitutions on all sites of an element, or occupancies."""
+    """Return the changes that lead to the crystal of this point: substitutions of an element, or occupancies."""
     axes = _axes(file)
     if not axes:
         return _Composition(occupancies)
@@ -246,8 +244,6 @@ def end_members(
 
     Parameters
     ----------
-    file
-        The campaign file.
     formulas_by_point
         Reduced formula at each point of the composition grid.
     references
@@ -278,17 +274,17 @@ def choose_potentials(file: CampaignFile) -> dict[str, ChosenPotential]:
     PotentialError
         If a potential or model is unknown, or does not cover an element of the campaign.
     """
-    chosen = {}
+    potentials = {}
     elements = set(file.oxidation_states) | {file.mobile_ion}
     elements |= {element for axis in file.composition_axes for element in (axis.replace, axis.by)}
     for name, entry in file.potentials.items():
         options = entry.load_options()
         if entry.engine == "pair" and "charges_e" not in options:
             options["charges_e"] = {element: float(charge) for element, charge in file.oxidation_states.items()}
-        chosen[name] = choose_potential(name, entry.engine, entry.model, options, where=f"potentials.{name}")
-        identity = chosen[name].identity
+        potentials[name] = choose_potential(name, entry.engine, entry.model, options, where=f"potentials.{name}")
+        identity = potentials[name].identity
         # Which elements a pickled checkpoint covers is known once its engine has read it.
-        covered = identity.elements or known_elements(identity.name, chosen[name].options)
+        covered = identity.elements or known_elements(identity.name, potentials[name].options)
         missing = sorted(elements - set(covered)) if covered else []
         if missing:
             raise PotentialError(
@@ -296,5 +292,5 @@ def choose_potentials(file: CampaignFile) -> dict[str, ChosenPotential]:
                 where=f"potentials.{name}",
                 fix="choose a potential that covers these elements",
             )
-    refuse_moving_cells(file, chosen)
-    return chosen
+    refuse_moving_cells(file, potentials)
+    return potentials

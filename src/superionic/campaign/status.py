@@ -50,13 +50,13 @@ class StageStatus:
     done, failed, pending
         Numbers of tasks; those of waiting stages are not known before the stages above them are done.
     running
-        How many of the pending ones are being done now.
+        Number of pending tasks that are running.
     cpu_s, gpu_s
         CPU and GPU time spent on its finished tasks.
     tasks_per_h
         Tasks finished for each hour in which any was at work; None before the first.
     cpu_left_s, left_s
-        Estimated CPU time of the pending tasks, and time to wait for them; None where it cannot be told.
+        Estimated CPU time of the pending tasks, and time to wait for them; None where unknown.
     """
 
     stage: str
@@ -160,7 +160,7 @@ def _state(stage: str, flow: Flow, *, is_over: bool, is_stuck: bool) -> str:
 
 
 def why_pending(task: Task[Any], records: Mapping[str, Record], ledger: Ledger, store: Store, missing: set[str]) -> str:
-    """Say why a task has to be done: it is new, was cut off, ended in an error, or something that it reads changed."""
+    """Return why a task has to be done: it is new, was cut off, ended in an error, or something it reads changed."""
     record = records.get(task.key)
     if record is not None and record.state in ("interrupted", "running"):
         return "was cut off"
@@ -208,7 +208,7 @@ def _short(value: Any) -> str:
 
 @dataclass(frozen=True)
 class _Pace:
-    """How fast a stage goes, what it has cost, and how long the rest may take: from what its tasks took so far.
+    """The pace of a stage, its cost so far, and an estimate of the remainder from the tasks that are done.
 
     Attributes
     ----------
@@ -235,12 +235,12 @@ def _pace(
     records: Mapping[str, Record],
     earlier: Callable[[Task[Any]], Record | None],
 ) -> _Pace:
-    """Judge the pace of a stage.
+    """Estimate the pace of a stage.
 
     Parameters
     ----------
     done, pending
-        Its tasks; of the pending ones, what is read stands before what reads it.
+        Its tasks; a pending one stands after those whose results it reads.
     records
         The record of each task, by key.
     earlier
@@ -256,16 +256,16 @@ def _pace(
     count = sum(len(costs) for costs in kinds.values())
     expected = {task.key: means.get((task.function, task.engine)) or _cost(earlier(task)) for task in pending}
     costs = [cost for cost in expected.values() if cost is not None]
-    known = len(costs) == len(expected)
+    all_known = len(costs) == len(expected)
     walls = {key: cost[0] for key, cost in expected.items() if cost is not None}
     at_once = max(1.0, worked / busy) if busy > 0.0 else 1.0
     return _Pace(
         cpu_s=sum(record.cpu_s or 0.0 for _, record in timed),
         gpu_s=sum(record.gpu_s or 0.0 for _, record in timed),
         tasks_per_h=3600.0 * count / busy if busy > 0.0 else None,
-        cpu_left_s=sum(cpu for _, cpu in costs) if known else None,
+        cpu_left_s=sum(cpu for _, cpu in costs) if all_known else None,
         # However many are at work, a task waits for those that it reads.
-        left_s=max(sum(walls.values()) / at_once, _longest_chain_s(pending, walls)) if known else None,
+        left_s=max(sum(walls.values()) / at_once, _longest_chain_s(pending, walls)) if all_known else None,
     )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from superionic.stages.studies import SplitRule, Study
 
 WORKERS = 2
-"""Trainings at once, unless told otherwise: each takes a core and half a gigabyte."""
+"""Default number of trainings at once: each takes a core and half a gigabyte."""
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def open_study(
     reporter: Reporter | None = None,
     keys: LabelKeys | None = None,
 ) -> Iterator[Study]:
-    """Provide a study; everything it computes is kept in ``folder`` and never computed twice.
+    """Open a study; everything it computes is stored in ``folder`` and never computed twice.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def open_study(
     if potential.engine != CORE:
         require_engines([potential.engine])
     prove_files({engine: potential})
-    kept = keep(source)
+    stored = keep(source)
     root = Path(folder)
     store = Store(root / "store")
     store.prepare()
@@ -111,7 +111,7 @@ def open_study(
                 interrupts=interrupts,
             )
             bench = Workbench(runner, seed, "", {}, {engine: potential}, lambda name: resolve_engine(name).identity)
-            yield read(bench, kept, source.name, potential, options=options, rule=rule, seed=seed, keys=keys)
+            yield read(bench, stored, source.name, potential, options=options, rule=rule, seed=seed, keys=keys)
 
 
 def parse_value(text: str) -> bool | int | float | str | dict[str, Any] | None:
@@ -122,9 +122,9 @@ def parse_value(text: str) -> bool | int | float | str | dict[str, Any] | None:
         except ValueError:
             return text.strip()
         return dict(table)
-    words: dict[str, bool | None] = {"true": True, "false": False, "null": None}
-    if text.strip() in words:
-        return words[text.strip()]
+    literals: dict[str, bool | None] = {"true": True, "false": False, "null": None}
+    if text.strip() in literals:
+        return literals[text.strip()]
     for kind in (int, float):
         try:
             return kind(text)
@@ -133,7 +133,7 @@ def parse_value(text: str) -> bool | int | float | str | dict[str, Any] | None:
     return text.strip()
 
 
-def parse_options(given: Sequence[str], *, several: bool = False) -> dict[str, Any]:
+def parse_options(texts: Sequence[str], *, several: bool = False) -> dict[str, Any]:
     """Read options written as ``name=value``, or as ``name=value,value`` where several are asked for.
 
     Raises
@@ -141,18 +141,18 @@ def parse_options(given: Sequence[str], *, several: bool = False) -> dict[str, A
     CampaignFileError
         If one is not of this form, or named twice.
     """
-    found: dict[str, Any] = {}
-    for text in given:
+    options: dict[str, Any] = {}
+    for text in texts:
         name, sign, value = text.partition("=")
         name = name.strip().replace("-", "_")
-        if not sign or not name or name in found:
+        if not sign or not name or name in options:
             raise CampaignFileError(
-                f"{text!r} is not an option with its value, or is there twice",
+                f"{text!r} is not an option with its value, or names an option twice",
                 where="--option",
                 fix="write e.g. learning_rate=0.0005" + (",0.001" if several else ""),
             )
-        found[name] = [parse_value(part) for part in value.split(",")] if several else parse_value(value)
-    return found
+        options[name] = [parse_value(part) for part in value.split(",")] if several else parse_value(value)
+    return options
 
 
 def read_table(path: str | Path) -> list[dict[str, Any]]:

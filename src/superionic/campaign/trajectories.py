@@ -26,10 +26,6 @@ class SegmentsReader:
 
     Parameters
     ----------
-    store
-        Of the campaign.
-    label
-        Of the run.
     keys
         Keys of its segments, in order.
     frame_interval_ps
@@ -89,7 +85,7 @@ class SegmentsReader:
 
 
 def is_run_folder(path: Path) -> bool:
-    """Tell whether this is the run folder of a campaign."""
+    """Return whether this is the run folder of a campaign."""
     return path.is_dir() and (path / "store").is_dir()
 
 
@@ -119,22 +115,22 @@ def open_run(folder: Path, run: str | None = None, part: str = "production") -> 
         If there is no such run.
     """
     store = Store(folder / "store", read_only=True)
-    done = [r for r in Ledger(folder / LEDGER).all() if r.stage == "transport" and r.state == "done"]
+    finished = [r for r in Ledger(folder / LEDGER).all() if r.stage == "transport" and r.state == "done"]
     # The newest of a label comes last.
-    recorded = {run.run.label: run for run in (_recorded(record, store) for record in done) if run is not None}
-    chosen = [each for label, each in recorded.items() if run is None or run in label]
-    if not chosen:
+    recorded = {run.run.label: run for run in (_recorded(record, store) for record in finished) if run is not None}
+    selected = [each for label, each in recorded.items() if run is None or run in label]
+    if not selected:
         raise AnalysisError(
             "The campaign has no finished transport run" + (f" like {run!r}" if run else "") + ".",
             where=str(folder),
             fix=f"Name one of: {'; '.join(list(recorded)[:8])}." if recorded else "Run the stage transport first.",
         )
-    return [OpenedRun(each.run, each.reader(store, part)) for each in chosen]
+    return [OpenedRun(each.run, each.reader(store, part)) for each in selected]
 
 
 @dataclass(frozen=True)
 class _RecordedRun:
-    """What is on record of a finished run: which one it is, and the keys of its segments."""
+    """The record of a finished run: its identity, and the keys of its segments."""
 
     run: Run
     frame_interval_ps: float
@@ -151,9 +147,9 @@ class _RecordedRun:
 
 def _recorded(record: Record, store: Store) -> _RecordedRun | None:
     """Read what a task was made from; None if it is not there, or does not describe a whole run."""
-    made = descriptor_of(record.key, store)
-    if made is None or (made.function, made.version) != (collect_task.name, collect_task.version):
+    descriptor = descriptor_of(record.key, store)
+    if descriptor is None or (descriptor.function, descriptor.version) != (collect_task.name, collect_task.version):
         return None
-    run = from_tree(made.settings["run"], Run, record.label)
-    interval_ps: float = made.settings["frame_interval_ps"]
-    return _RecordedRun(run, interval_ps, made.keys_of("cells"), made.keys_of("npt_cells"))
+    run = from_tree(descriptor.settings["run"], Run, record.label)
+    interval_ps: float = descriptor.settings["frame_interval_ps"]
+    return _RecordedRun(run, interval_ps, descriptor.keys_of("cells"), descriptor.keys_of("npt_cells"))

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from superionic.campaign.initialise import CrystalGuess, guess_settings, plain_name, relative_file
+from superionic.campaign.initialise import (
+    CrystalGuess,
+    CrystalOptions,
+    block_line,
+    guess_settings,
+    plain_name,
+    relative_file,
+)
 from superionic.errors import CampaignFileError, PotentialError, storage_error
 from superionic.registry import find, models
 from superionic.shown import Shown
@@ -51,8 +58,6 @@ class TrialTemperature:
 
     Attributes
     ----------
-    temperature_K, length_ps
-        Of the run.
     diffusivity_cm2_per_s
         D*; a bound where ions diffuse by no more than chance.
     hops_per_ion
@@ -90,7 +95,7 @@ class FirstLook(Shown):
     cautions
         What the reader should know besides.
     campaign
-        The campaign file, from which everything can be gone on with.
+        The campaign file, from which the work can be continued.
     """
 
     formula: str
@@ -116,8 +121,8 @@ class Trial:
         taken as it stands if it is the one that would be written, so that a run that was stopped goes on.
     potential
         Entry of a campaign's ``potentials`` that runs it.
-    mobile_ion, oxidation_states, block
-        As in :func:`superionic.campaign.initialise.draft_campaign`: guessed where not given.
+    options
+        What is known about the crystal.
 
     Raises
     ------
@@ -131,12 +136,10 @@ class Trial:
         *,
         folder: str | Path | None = None,
         potential: Mapping[str, Any] | None = None,
-        mobile_ion: str | None = None,
-        oxidation_states: Mapping[str, float] | None = None,
-        block: str | None = None,
+        options: CrystalOptions = CrystalOptions(),  # noqa: B008 - frozen
     ) -> None:
-        path = Path(crystal)
-        self.guess = guess_settings(path, mobile_ion=mobile_ion, oxidation_states=oxidation_states, block=block)
+        path, block = Path(crystal), options.block
+        self.guess = guess_settings(path, options)
         self.folder = Path(folder) if folder is not None else Path(f"try-{plain_name(path.stem).strip(chr(34))}")
         self.text = first_look_text(path, self.guess, self.folder, potential or FAST, block)
         self._crystal, self._block, self._potential = path, block, potential or FAST
@@ -234,7 +237,8 @@ def try_crystal(
 ) -> FirstLook:
     """Look whether and how a crystal conducts: hot runs of about a minute by a fast potential in the refined cell.
 
-    Parameters are those of :class:`Trial`; `workers` are processes, one per core if None.
+    Parameters are those of :class:`Trial` and :class:`superionic.campaign.initialise.CrystalOptions`; `workers` are
+    processes, one per core if None.
 
     Examples
     --------
@@ -243,14 +247,8 @@ def try_crystal(
     >>> look.verdict  # doctest: +SKIP
     'conducts'
     """
-    return Trial(
-        crystal,
-        folder=folder,
-        potential=potential,
-        mobile_ion=mobile_ion,
-        oxidation_states=oxidation_states,
-        block=block,
-    ).run(workers=workers)
+    options = CrystalOptions(mobile_ion, oxidation_states, block)
+    return Trial(crystal, folder=folder, potential=potential, options=options).run(workers=workers)
 
 
 def first_look_text(
@@ -264,7 +262,7 @@ def first_look_text(
         name=plain_name(f"try-{path.stem}"),
         crystal=plain_name(path.stem),
         file=relative_file(path, folder),
-        block="" if block is None else f"    block: {json.dumps(block, ensure_ascii=False)}\n",
+        block=block_line(block),
         ion=guess.mobile_ion,
         charges=", ".join(f"{element}: {charge:g}" for element, charge in guess.charges.items()),
         charge_note=guess.charge_note,
@@ -286,8 +284,6 @@ def first_look(results: CampaignResults, campaign: str) -> FirstLook:
     ----------
     results
         Of a campaign with the stages *transport* and *analyse* on one material.
-    campaign
-        Its file.
     """
     runs, migrations = (results.analyse.runs, results.analyse.migration) if results.analyse is not None else ((), ())
     at = {record.run: record.migration for record in migrations}

@@ -1,9 +1,9 @@
 """From an archive back to a folder in which the campaign goes on where it ended.
 
-An archive may come from anybody. Nothing of it is believed: names that lead elsewhere, links, two files of one name,
+An archive may come from anybody. Nothing in it is trusted: names that lead elsewhere, links, two files of one name,
 encrypted or foreign members, sizes that are not what was said or that no honest archive has, and any checksum that does
-not fit end the import, and then nothing of it stays. What is checked is that all is as it was exported, not who
-exported it, nor whether the numbers are right.
+not match end the import, and leave nothing behind. What is checked is that all is as it was exported, not who exported
+it, nor whether the numbers are right.
 """
 
 from __future__ import annotations
@@ -47,8 +47,6 @@ class Unpacked:
 
     Attributes
     ----------
-    campaign
-        Its campaign file.
     n_files, n_results
         Files, and how many of them are results of tasks.
     size_bytes
@@ -69,8 +67,6 @@ def import_archive(source: Path, into: Path, *, watch: Watch = unwatched) -> Unp
 
     Parameters
     ----------
-    source
-        The archive.
     into
         The folder to make; it may be there if it is empty.
     watch
@@ -117,13 +113,13 @@ def _unpack(archive: zipfile.ZipFile, source: Path, draft: Path, watch: Watch) -
         )
     header, checksums = _read_head(archive, {member.filename: member for member in members}, source)
     draft.mkdir()
-    done = 0
+    n_bytes = 0
     for member in members:
         digest = _extract(archive, member, draft / member.filename)
         if member.filename != MANIFEST and digest != checksums[member.filename]:
             raise _refused(f"{member.filename} has another checksum than {MANIFEST} says", source)
-        done += member.file_size
-        watch(done, total)
+        n_bytes += member.file_size
+        watch(n_bytes, total)
     n_results = _verify_results([member.filename for member in members], header.run_folder, draft, source)
     campaign = draft / header.campaign
     if header.campaign not in checksums or campaign.parent != draft:
@@ -132,7 +128,7 @@ def _unpack(archive: zipfile.ZipFile, source: Path, draft: Path, watch: Watch) -
 
 
 def _check_members(members: Sequence[zipfile.ZipInfo], source: Path) -> None:
-    """See that all members are plain files with names of their own below the folder, and of believable sizes."""
+    """Check that all members are plain files with names of their own below the folder, and of believable sizes."""
     names: set[str] = set()
     for member in members:
         shown = repr(member.filename[:100])
@@ -145,7 +141,7 @@ def _check_members(members: Sequence[zipfile.ZipInfo], source: Path) -> None:
             or name.is_absolute()
             or any(part in ("", ".", "..") or len(part.encode()) > _LONGEST_PART for part in parts)
         ):
-            raise _refused(f"{shown} is no name of a file below the folder", source)
+            raise _refused(f"{shown} is not the name of a file below the folder", source)
         mode = member.external_attr >> 16
         if member.is_dir() or stat.S_IFMT(mode) not in (0, stat.S_IFREG):
             raise _refused(f"{shown} is a link, a folder or a device, not a file", source)
@@ -169,7 +165,7 @@ def _check_members(members: Sequence[zipfile.ZipInfo], source: Path) -> None:
 def _read_head(
     archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], source: Path
 ) -> tuple[Header, dict[str, str]]:
-    """Read what the archive says of itself, and the checksum of each file."""
+    """Read the archive's own description, and the checksum of each file."""
     if HEADER not in members or MANIFEST not in members:
         raise _refused(f"it has no {HEADER} and {MANIFEST}: superionic has not written it", source)
     tree = json.loads(b"".join(_content(archive, members[HEADER])))
@@ -181,7 +177,7 @@ def _read_head(
     for line in b"".join(_content(archive, members[MANIFEST])).decode("utf-8").splitlines():
         match = _LINE.fullmatch(line)
         if match is None or match[2] in checksums:
-            raise _refused(f"{MANIFEST} has a line that is none: {line[:80]!r}", source)
+            raise _refused(f"{MANIFEST} has an invalid line: {line[:80]!r}", source)
         checksums[match[2]] = match[1]
     differing = sorted(set(checksums) ^ (set(members) - {MANIFEST}))
     if differing:
@@ -220,7 +216,7 @@ def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[byte
 
 
 def _verify_results(names: Sequence[str], run: str, draft: Path, source: Path) -> int:
-    """See that below ``runs`` there is nothing but report, history, and results that are those of their keys."""
+    """Check that below ``runs`` there is nothing but report, history, and results that are those of their keys."""
     n_results = 0
     for name in names:
         if not name.startswith(f"{RUNS}/"):
@@ -242,7 +238,7 @@ def _verify_results(names: Sequence[str], run: str, draft: Path, source: Path) -
 
 
 def _demand_stored(path: Path, source: Path) -> None:
-    """See that a result is packed as the store does, without compression, so that no bomb hides in it."""
+    """Check that a result is packed as the store does, without compression, so that no bomb hides in it."""
     with zipfile.ZipFile(path) as result, contextlib.ExitStack() as opened:
         members = result.infolist()
         names = {member.filename for member in members}

@@ -1,6 +1,6 @@
 """A walk through the stages: how far it has come, what each stage gave, and where it ends.
 
-What comes after what is in :mod:`superionic.campaign.flow` and, for the rounds of learning, in
+The order of the stages is in :mod:`superionic.campaign.flow` and, for the rounds of learning, in
 :mod:`superionic.campaign.learning`.
 """
 
@@ -74,8 +74,6 @@ class Walk:
 
     Attributes
     ----------
-    file
-        The campaign file.
     bench
         The workbench; its runner decides whether work is done or only looked up.
     crystals, references
@@ -105,10 +103,10 @@ class Walk:
         return potentials[name] if name is not None else next(iter(potentials.values()))
 
     def at(self, stage: str) -> None:
-        """Note that the walk has come to a stage."""
+        """Record that the walk has come to a stage."""
         self.reached = stage
 
-    def done(self, stage: str, kept: list[T], output: T, *, last: bool = True) -> None:
+    def done(self, stage: str, outputs: list[T], output: T, *, last: bool = True) -> None:
         """Keep what a stage gave in a round among the outputs; end the stage if this was its last round.
 
         Raises
@@ -116,12 +114,12 @@ class Walk:
         StopHere
             See :meth:`end`.
         """
-        kept.append(output)
+        outputs.append(output)
         if last:
             self.end(stage)
 
     def end(self, stage: str) -> None:
-        """Note that the last round of a stage is done; stop here if the walk goes no further.
+        """Record that the last round of a stage is done; stop here if the walk goes no further.
 
         Raises
         ------

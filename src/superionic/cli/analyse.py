@@ -262,9 +262,9 @@ def analyse_command(
             )
     with spinner("reading", quiet=output.as_json) as say:
 
-        def frames_read(done: int, total: int | None) -> None:
+        def frames_read(n_read: int, total: int | None) -> None:
             if say is not None:
-                say(f"{done:,} frames read" + (f" of {total:,}" if total else ""))
+                say(f"{n_read:,} frames read" + (f" of {total:,}" if total else ""))
 
         analysis = analyse(
             files,
@@ -352,8 +352,8 @@ def _show(analysis: Analysis) -> None:
     if analysis.expansion is not None:
         from superionic.report.words import with_error
 
-        words = with_error(analysis.expansion.linear_per_K, analysis.expansion.linear_error_per_K, "K⁻¹")
-        console.print(f"linear thermal expansion {words}")
+        expansion = with_error(analysis.expansion.linear_per_K, analysis.expansion.linear_error_per_K, "K⁻¹")
+        console.print(f"linear thermal expansion {expansion}")
         for flag in analysis.expansion.flags:
             console.print(f"[yellow]caution:[/yellow] {escape(flag)}")
 
@@ -393,8 +393,8 @@ def _show_cell(console: Console, run: RunAnalysis) -> None:
     volume = None if run.mean_cell is None else run.mean_cell.volume_per_atom_A3
     if run.mean_cell is None or volume is None:
         return
-    words = with_error(volume.value, volume.error, "Å³/atom")
-    console.print(f"mean volume {words} (first {run.mean_cell.discarded_ps:.3g} ps left out)")
+    volume_text = with_error(volume.value, volume.error, "Å³/atom")
+    console.print(f"mean volume {volume_text} (first {run.mean_cell.discarded_ps:.3g} ps left out)")
     for item in run.comparisons:
         value = item.published
         console.print(
@@ -431,11 +431,11 @@ def _show_migration(console: Console, migration: MigrationSummary) -> None:
             f"{concerted.distance_A:g} Å; {100.0 * concerted.by_chance:.1f} % would by chance{times}"
         )
     if migration.percolation is not None:
-        words = [
+        barriers = [
             f"{axis} {f'{barrier:.2g} eV' if math.isfinite(barrier) else 'not spanned'}"
             for axis, barrier in zip("abc", migration.percolation.barriers_eV, strict=True)
         ]
-        console.print(f"barriers from the density: {', '.join(words)}")
+        console.print(f"barriers from the density: {', '.join(barriers)}")
 
 
 def _show_observables(console: Console, observables: Observables) -> None:

@@ -17,19 +17,18 @@ from rich.table import Table
 
 from superionic.cli.cluster import show_site
 from superionic.cli.options import (
-    BlockOption,
     CampaignArgument,
-    ChargesOption,
     CrystalArgument,
     JsonOption,
     QuietOption,
     RetryFailedOption,
     RunFolderOption,
     SiteOption,
+    StatedCrystal,
     UntilOption,
+    grouped,
     open_campaign,
     parse_budget_h,
-    parse_charges,
     read_site,
 )
 from superionic.cli.progress import run_progress
@@ -46,18 +45,17 @@ if TYPE_CHECKING:
 _SHOWN_PENDING = 12
 
 
+@grouped
 def init_command(
     crystal: CrystalArgument,
+    stated: StatedCrystal,
     output: Annotated[Path, typer.Option("--output", "-o", help="Campaign file to write.")] = Path("campaign.yaml"),
-    block: BlockOption = None,
-    mobile_ion: Annotated[str | None, typer.Option(help="Mobile ion, e.g. Li.", show_default="guessed")] = None,
-    charges: ChargesOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the campaign.", show_default="from the file name")] = None,
     max_deviation: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Largest difference of an occupancy from the refined one.")
     ] = 0.1,
     dispersion: Annotated[
-        Literal["d3bj"] | None, typer.Option(help="Dispersion added to the potential: layered crystals want it.")
+        Literal["d3bj"] | None, typer.Option(help="Dispersion added to the potential: layered crystals need it.")
     ] = None,
     budget: Annotated[
         str | None,
@@ -78,7 +76,7 @@ def init_command(
 ) -> None:
     """Write a commented campaign file for a crystal, in which a fast student of the potential drives the dynamics.
 
-    With --budget it is sized for the time that there is; where not even the least fits, nothing is written.
+    With --budget it is sized for that time; if not even the smallest campaign fits, nothing is written.
     """
     from superionic.campaign.best_installed import first_potential
     from superionic.campaign.initialise import draft_campaign
@@ -91,11 +89,9 @@ def init_command(
     chosen = first_potential(potential)
     text = draft_campaign(
         crystal,
-        mobile_ion=mobile_ion,
-        oxidation_states=parse_charges(charges),
+        stated.options(),
         name=name,
         folder=output.resolve().parent,
-        block=block,
         max_deviation=max_deviation,
         dispersion=dispersion,
         budget_h=parse_budget_h(budget),
@@ -362,8 +358,8 @@ def _show_dependence(console: Console, name: str, dependence: TemperatureDepende
     for temperature in dependence.report_temperatures_K:
         point = dependence.conductivity_at(temperature)
         if point is None:
-            words = dependence.verdict_at(temperature).words
-            console.print(f"  no σ({temperature:g} K): {words}", style="yellow", highlight=False)
+            verdict = dependence.verdict_at(temperature).words
+            console.print(f"  no σ({temperature:g} K): {verdict}", style="yellow", highlight=False)
             continue
         low, high = point.interval68_S_per_cm
         how = ", extrapolated" if point.extrapolated else ""
@@ -459,15 +455,15 @@ def _show_explanation(explanation: Explanation) -> None:
     record = explanation.record
     console.print(f"[bold]{escape(record.stage)}: {escape(record.label)}[/] ({record.state})")
     lines = [f"key       {record.key}"]
-    made = explanation.descriptor
-    if made is not None:
-        lines += [f"function  {made.function} (version {made.version})", f"engine    {made.engine}"]
+    descriptor = explanation.descriptor
+    if descriptor is not None:
+        lines += [f"function  {descriptor.function} (version {descriptor.version})", f"engine    {descriptor.engine}"]
     if record.cpu_s is not None:
         lines.append(
             f"cost      {record.cpu_s:.1f} s CPU, {record.wall_s or 0:.1f} s wall, {record.peak_MB or 0:.0f} MB"
         )
-    if made is not None:
-        lines += [f"setting   {name} = {_short(value)}" for name, value in made.settings.items()]
+    if descriptor is not None:
+        lines += [f"setting   {name} = {_short(value)}" for name, value in descriptor.settings.items()]
     for name, references in explanation.inputs.items():
         lines += [f"input     {name} ← {key[:12]}  {label}" for key, label in references[:_SHOWN_PENDING]]
         if len(references) > _SHOWN_PENDING:

@@ -149,8 +149,8 @@ def show_site(site: Site, more_memory: Sequence[str], plan: Plan) -> None:
         )
     console = Console()
     console.print(table)
-    for words in more_memory:
-        console.print(escape(words))
+    for sentence in more_memory:
+        console.print(escape(sentence))
     console.print(
         f"on this site: at least {hours:.2g} h with all jobs running, about {node_hours:.2g} node-hours, if a "
         "worker there is as fast as one here"

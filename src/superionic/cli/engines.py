@@ -110,12 +110,12 @@ def convert_command(
             f"Files of {engine} need no conversion.", fix="Only .model files of mace, which are pickles, are converted."
         )
     target = output or file.with_suffix(".npz")
-    made = call_once(
+    converted = call_once(
         resolve_engine(engine).python,
         "superionic.models.mace.bridge:convert",
         {"file": str(file.absolute()), "output": str(target.absolute()), "trust_sha256": trust_sha256},
     )
-    typer.echo(f"wrote {target} (SHA-256 {made['sha256']})")
+    typer.echo(f"wrote {target} (SHA-256 {converted['sha256']})")
 
 
 def _check_file(names: list[str], file: Path, **options: str | None) -> None:

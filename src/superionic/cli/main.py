@@ -128,7 +128,7 @@ def _print_json_error(message: str, where: str | None, fix: str | None) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit.
 
-    Exit codes: 0 done, 1 a bug in superionic, 2 something that the user can mend, 128 + n ended by signal n (130 by
+    Exit codes: 0 done, 1 a bug in superionic, 2 an error that the user can correct, 128 + n ended by signal n (130 by
     Ctrl-C), 141 the reader of standard output has gone.
     """
     from superionic.execution.interrupts import remembered_interrupts
@@ -189,7 +189,7 @@ def _call(arguments: list[str], interrupts: Interrupts, *, debug: bool) -> int:
 
 
 def _report_stop(arguments: list[str], interrupts: Interrupts) -> int:
-    """Say what stopped the command and how to continue, and return the exit code."""
+    """Report what stopped the command and how to continue, and return the exit code."""
     number = interrupts.signal
     if number is None:
         raise AssertionError("there was no signal")
@@ -204,7 +204,7 @@ def _report_stop(arguments: list[str], interrupts: Interrupts) -> int:
 
 
 def _report_lost_output(arguments: list[str], out: Screen, code: int) -> int:
-    """Say that standard output could not be written, and return the exit code."""
+    """Report that standard output could not be written, and return the exit code."""
     from superionic.errors import storage_error
 
     if out.error is None:
@@ -221,5 +221,5 @@ def _report_lost_output(arguments: list[str], out: Screen, code: int) -> int:
 
 
 def _names_verb(arguments: list[str], verbs: tuple[str, ...]) -> bool:
-    words = [argument for argument in arguments if not argument.startswith("-")]
-    return " ".join(words[:1]) in verbs or " ".join(words[:2]) in verbs
+    names = [argument for argument in arguments if not argument.startswith("-")]
+    return " ".join(names[:1]) in verbs or " ".join(names[:2]) in verbs

@@ -28,7 +28,7 @@ def compare_command(
         list[str] | None,
         typer.Option(
             help="A candidate: ENGINE, ENGINE:MODEL or ENGINE:FILE, e.g. sevennet:7net-l3i5 or "
-            "nequix:nequix-omat-1.nqx; several times.",
+            "nequix:nequix-omat-1.nqx; repeatable.",
             show_default="those installed that need no file",
         ),
     ] = None,
@@ -64,16 +64,16 @@ def _show(result: ModelComparison) -> None:
     for name in _COLUMNS:
         table.add_column(name, overflow="fold")
     for each in result.models:
-        found = each.errors
+        errors = each.errors
         table.add_row(
             each.name,
-            f"{found.mae_energy_meV_per_atom:.2f}",
-            f"{found.rmse_energy_meV_per_atom:.2f}",
-            f"{found.mae_force_meV_per_A:.1f}",
-            f"{found.rmse_force_meV_per_A:.1f}",
-            "–" if found.mae_stress_GPa is None else f"{1000.0 * found.mae_stress_GPa:.0f}",
-            "–" if found.force_slope is None else f"{found.force_slope:.3f}",
-            "–" if found.mean_error_stress_GPa is None else f"{found.mean_error_stress_GPa:+.2f}",
+            f"{errors.mae_energy_meV_per_atom:.2f}",
+            f"{errors.rmse_energy_meV_per_atom:.2f}",
+            f"{errors.mae_force_meV_per_A:.1f}",
+            f"{errors.rmse_force_meV_per_A:.1f}",
+            "–" if errors.mae_stress_GPa is None else f"{1000.0 * errors.mae_stress_GPa:.0f}",
+            "–" if errors.force_slope is None else f"{errors.force_slope:.3f}",
+            "–" if errors.mean_error_stress_GPa is None else f"{errors.mean_error_stress_GPa:+.2f}",
             f"{each.cpu_us_per_atom:.0f}",
         )
     console.print(table)
@@ -84,8 +84,8 @@ def _show(result: ModelComparison) -> None:
             console.print(f"{escape(each.name)}: {len(each.failures)} structures failed: {escape(each.failures[0])}.")
         if each.caution is not None:
             console.print(f"[yellow]caution:[/] {escape(f'{each.name}: {each.caution}')}.", highlight=False)
-    for words in result.left_out:
-        console.print(f"left out: {escape(words)}", highlight=False)
+    for reason in result.left_out:
+        console.print(f"left out: {escape(reason)}", highlight=False)
 
 
 def _write(file: Path, result: ModelComparison) -> None:
@@ -100,8 +100,8 @@ def _write(file: Path, result: ModelComparison) -> None:
     )  # fmt: skip
     rows = []
     for each in result.models:
-        own = {"n_labels": each.errors.n_structures, **vars(each.errors), **vars(each)}
-        rows.append([own[name] for name in names])
+        values = {"n_labels": each.errors.n_structures, **vars(each.errors), **vars(each)}
+        rows.append([values[name] for name in names])
     try:
         with file.open("w", newline="", encoding="utf-8") as handle:
             csv.writer(handle).writerows([names, *rows])

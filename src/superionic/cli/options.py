@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args, get_origin
 import typer
 
 if TYPE_CHECKING:
+    from superionic.campaign.initialise import CrystalOptions
     from superionic.campaign.run import Campaign
     from superionic.execution.sites.site_file import Site
     from superionic.labels.frame_values import LabelKeys
@@ -105,6 +106,21 @@ def _under(heading: str | None, annotation: Any) -> Any:
     option = copy(option)
     option.rich_help_panel = heading
     return Annotated[kind, option]
+
+
+@dataclass(frozen=True)
+class StatedCrystal:
+    """What the user states about a crystal, in place of guesses."""
+
+    mobile_ion: Annotated[str | None, typer.Option(help="Mobile ion, e.g. Li.", show_default="guessed")] = None
+    charges: ChargesOption = None
+    block: BlockOption = None
+
+    def options(self) -> CrystalOptions:
+        """Return the options in the form that drafts of campaigns take."""
+        from superionic.campaign.initialise import CrystalOptions
+
+        return CrystalOptions(self.mobile_ion, parse_charges(self.charges), self.block)
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,9 @@ def verify_command(
         f"{checked.number} results, {size_text(checked.size_bytes)}: {len(inspection.damaged)} damaged, "
         f"{len(inspection.unreadable)} cannot be read"
     )
-    for what, faults in (("damaged", inspection.damaged), ("cannot be read", inspection.unreadable)):
+    for state, faults in (("damaged", inspection.damaged), ("cannot be read", inspection.unreadable)):
         for fault in faults[:_MOST_LINES]:
-            typer.echo(f"  {what}: {fault.path}: {fault.reason}")
+            typer.echo(f"  {state}: {fault.path}: {fault.reason}")
         _and_more(len(faults))
     if inspection.earlier_format:
         typer.echo(f"{inspection.earlier_format} results of an earlier version skipped; a run converts them")
@@ -229,12 +229,12 @@ def _show_cleaning(cleaning: Cleaning) -> None:
     typer.echo(f"{cleaning.run_folder}: {cleaning.needed} results are needed by {campaigns}")
     for stage, amount in by_stage(cleaning.unneeded).items():
         typer.echo(f"  {removed}: {stage}: {amount.number} results, {size_text(amount.size_bytes)}")
-    for what, amount in (
+    for origin, amount in (
         ("left behind by processes that have ended", cleaning.leftovers),
         ("set aside as damaged", cleaning.damaged),
     ):
         if amount.number:
-            typer.echo(f"  {removed}: {what}: {amount.number}, {size_text(amount.size_bytes)}")
+            typer.echo(f"  {removed}: {origin}: {amount.number}, {size_text(amount.size_bytes)}")
     total = sum((cleaning.leftovers, cleaning.damaged, *by_stage(cleaning.unneeded).values()), Amount()).size_bytes
     typer.echo(f"  {'freed' if cleaning.deleted else 'would be freed'}: {size_text(total)}")
 

@@ -216,7 +216,7 @@ def curve_command(
     from superionic.errors import CampaignFileError
     from superionic.stages.studies import curve
 
-    own = read_table(table) if table is not None else []
+    own_table = read_table(table) if table is not None else []
     train_sizes, planned = parse_whole_numbers(sizes, "--sizes"), parse_whole_numbers(further, "--further")
     if same not in ("steps", "epochs"):
         raise CampaignFileError(f"sizes cannot share {same!r}", where="--same", fix="use steps or epochs")
@@ -229,7 +229,7 @@ def curve_command(
             worth=worth,
             further=planned,
             cost_per_label_h=hours_per_label,
-            table=own,
+            table=own_table,
         )
     written = _write(output, labels, "curve", result)
     if output.as_json:
@@ -292,8 +292,8 @@ def search_command(
         return
     for row in result.rows:
         spread = f" ± {0.5 * row.spread:.4f}" if seeds > 1 else ""
-        words = _settings(row.changes) or "initial settings"
-        typer.echo(f"{row.validation_loss:.5f}{spread}  best epoch {row.best_epoch[0]}  {words}")
+        changes = _settings(row.changes) or "initial settings"
+        typer.echo(f"{row.validation_loss:.5f}{spread}  best epoch {row.best_epoch[0]}  {changes}")
     typer.echo("best: " + (_settings(result.rows[0].changes) or "the initial settings"))
     before: dict[str, Cell] = {"training": "before", **shown(result.before)}
     after: dict[str, Cell] = {"training": "after", **shown(result.after)}
@@ -496,9 +496,9 @@ def _error_table(rows: Sequence[Mapping[str, Cell]], first: Sequence[str], title
 def _softness(whose: str, errors: ErrorMetrics) -> None:
     from superionic.training.metrics import softness_words, stress_bias_words
 
-    for words in (softness_words(errors), stress_bias_words(errors)):
-        if words is not None:
-            typer.echo(f"caution: {whose}: {words}.")
+    for caution in (softness_words(errors), stress_bias_words(errors)):
+        if caution is not None:
+            typer.echo(f"caution: {whose}: {caution}.")
 
 
 def _heading(name: str) -> tuple[str, str, float]:

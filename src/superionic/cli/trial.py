@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from superionic.cli.options import BlockOption, ChargesOption, CrystalArgument, JsonOption, QuietOption, parse_charges
+from superionic.cli.options import CrystalArgument, JsonOption, QuietOption, StatedCrystal, grouped
 from superionic.cli.progress import run_progress
 from superionic.shown import number_text
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from superionic.transport.estimate import Estimate
 
 
+@grouped
 def try_command(
+    stated: StatedCrystal,
     crystal: CrystalArgument,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what would be run and what it costs, by timing some steps; run nothing.")
@@ -27,9 +29,6 @@ def try_command(
     potential: Annotated[
         str, typer.Option(help="Potential that runs it: nep89, or an engine with its usual model, such as chgnet.")
     ] = "nep89",
-    mobile_ion: Annotated[str | None, typer.Option(help="Mobile ion, e.g. Li.", show_default="guessed")] = None,
-    charges: ChargesOption = None,
-    block: BlockOption = None,
     folder: Annotated[
         Path | None, typer.Option("--folder", help="Where the campaign and its runs go.", show_default="try-NAME")
     ] = None,
@@ -46,14 +45,7 @@ def try_command(
     from superionic.cli.campaign import show_plan
     from superionic.results.document import to_json
 
-    trial = Trial(
-        crystal,
-        folder=folder,
-        potential=named_potential(potential),
-        mobile_ion=mobile_ion,
-        oxidation_states=parse_charges(charges),
-        block=block,
-    )
+    trial = Trial(crystal, folder=folder, potential=named_potential(potential), options=stated.options())
     if plan:
         made = trial.plan()
         if as_json:

@@ -55,8 +55,6 @@ def restart(settings: Mapping[str, Any], inputs: Any = None, context: Any = None
     ----------
     settings
         ``engine``; ``ensembles``: names.
-    inputs, context
-        Not needed.
 
     Returns
     -------
@@ -88,8 +86,6 @@ def observe(settings: Mapping[str, Any], inputs: Any = None, context: Any = None
     ----------
     settings
         ``md``: arguments of :class:`MDSettings`; ``n_steps``; ``skip``: frames left out at the start; ``seed``.
-    inputs, context
-        Not needed.
 
     Returns
     -------

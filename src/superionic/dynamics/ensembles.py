@@ -42,8 +42,6 @@ def build_stepper(atoms: Atoms, state: MDState, settings: MDSettings) -> Stepper
         Structure to move, at the state's positions and momenta; its calculator is an :class:`Evaluation`.
     state
         Current state of the run.
-    settings
-        Settings of the run.
 
     Raises
     ------

@@ -24,8 +24,6 @@ class Evaluation:
 
     Parameters
     ----------
-    potential
-        The potential.
     stress
         Whether stress is evaluated, with every call, so that NPT pays for one evaluation a step.
 

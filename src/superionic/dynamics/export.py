@@ -30,8 +30,6 @@ def lammps_data(atoms: Atoms, title: str, elements: Sequence[str]) -> str:
 
     Parameters
     ----------
-    atoms
-        The structure.
     title
         First line.
     elements
@@ -71,8 +69,6 @@ def lammps_potential(name: str, elements: Sequence[str], options: Mapping[str, A
 
     Parameters
     ----------
-    name
-        Name in the registry.
     elements
         Symbols of the types, in order.
     options
@@ -108,8 +104,6 @@ def lammps_input(
         The ``transport`` section.
     lengths
         ``nvt_equilibration_ps`` and ``production_ps`` at this temperature.
-    temperature_K
-        Temperature.
     seed
         Seed of the velocities and of a stochastic thermostat, above zero.
     data_file

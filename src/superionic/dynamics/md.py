@@ -123,8 +123,6 @@ def run_segment(
         A potential, see :func:`superionic.potentials.base.load_potential`.
     settings
         Settings of the run, the same for all its segments.
-    n_steps
-        Steps to make.
     progress
         Called now and then with the fraction done and a message.
     limits

@@ -113,8 +113,6 @@ class Monitor:
     ----------
     numbers
         Atomic numbers.
-    settings
-        Settings of the run.
     limits
         Limits at which it is stopped.
     volume0_A3
@@ -267,10 +265,6 @@ def soft_flags(
 
     Parameters
     ----------
-    settings
-        Settings of the run.
-    temperatures_K, cells_A
-        Temperatures and cells of the frames.
     volume0_A3
         Volume at the start of the run.
     conserved_eV_per_atom

@@ -31,8 +31,6 @@ class MDRun(Shown):
     ----------
     name
         Formula and temperature.
-    settings
-        Settings of the integrator.
     potential
         Name and model of the potential.
     segment

@@ -148,8 +148,6 @@ def sample(
         The space, and the charge in e of every species.
     draws
         Number of independent draws; repeated draws are merged, and counted in ``times_drawn``.
-    seed
-        Seed of the draws.
     thermal
         Draw in proportion to degeneracy, as at infinite temperature, instead of uniformly over distinct orderings.
     """
@@ -191,8 +189,6 @@ def search(
         The space, and the charge in e of every species.
     number
         Number of orderings to return; fewer if fewer were reached.
-    seed
-        Seed of the search.
     budget
         Attempted swaps of all searches together, some 10⁶ a second.
     """

@@ -25,8 +25,6 @@ class SearchEvidence:
         Number over all runs.
     equal_charges_change_places
         Whether species of equal charge share sites, which point charges cannot distinguish.
-    seed
-        Seed of the search.
     """
 
     converged: bool
@@ -53,8 +51,6 @@ class SampleEvidence:
         Whether each ordering had exactly the intended probability.
     how
         The method of drawing, in words.
-    seed
-        Seed of the draws.
     weights
         ``"alike"``: every distinct ordering is equally likely; ``"by degeneracy"``: in proportion to its degeneracy.
     """
@@ -74,8 +70,6 @@ class PairOrder:
     ----------
     sites_a, species_a, sites_b, species_b
         Names of the two groups of sites, and the species on them; ``"X"`` is the vacancy.
-    distance_A
-        Distance of the shell.
     warren_cowley, error
         Warren–Cowley parameter and its standard error; None if undefined.
     """
@@ -175,8 +169,6 @@ class MonteCarloEvidence:
         Source of the energies: ``"point charges"``, or a potential.
     dielectric
         Relative permittivity that screened the point charges; None for a potential.
-    temperature_K
-        Temperature of the draws.
     converged
         Whether nothing was flagged against the run or, if there is one, the surrogate.
     flags
@@ -194,8 +186,6 @@ class MonteCarloEvidence:
         Heat capacity of a supercell.
     order_parameters
         Short-range order on the nearest shells.
-    seed
-        Seed of the run.
     surrogate
         The accuracy of the surrogate, if the energies were those of a potential.
     """

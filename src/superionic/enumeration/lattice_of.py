@@ -107,8 +107,6 @@ def nearest_shells(space: OrderingSpace, number: int, *, cutoff_A: float = 6.0) 
 
     Parameters
     ----------
-    space
-        The space.
     number
         Largest number of shells of each pair of blocks.
     cutoff_A

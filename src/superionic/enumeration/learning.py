@@ -176,14 +176,10 @@ def learned_draws(
     ----------
     space, oxidation_states, known, settings
         The space, its charges, the known energies, and the settings.
-    number
-        Number of draws.
     tolerance_meV_per_atom
         Root-mean-square error, on orderings new to the previous surrogate, up to which it counts as accurate.
     fits
         Fits of the previous proposals.
-    seed
-        Seed of the run.
     energy_name, evaluations
         Source of the energies, and its evaluations; they go into the evidence.
     error_on_met_meV_per_atom

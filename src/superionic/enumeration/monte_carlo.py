@@ -70,8 +70,6 @@ def monte_carlo(
         Relative permittivity; see :data:`DEFAULT_DIELECTRIC`.
     n_sweeps
         Length of the run; a sweep is an attempted swap for each site that can move, at each temperature.
-    seed
-        Seed of the run.
 
     Raises
     ------

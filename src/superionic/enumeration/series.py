@@ -28,8 +28,6 @@ class SupercellSeries:
         Charges in e, and where they come from, as plain values; empty where all compositions were counted.
     n_sites, group_order
         Sites of the primitive cell, and operations of the crystal in it.
-    by_index
-        The counts.
     notes
         Remarks on the reading of the file.
     """
@@ -113,8 +111,6 @@ def count_supercells(
 
     Parameters
     ----------
-    file
-        The crystal.
     max_index
         Largest number of primitive cells.
     block

@@ -52,8 +52,6 @@ class EngineLocation:
     ----------
     name
         The engine.
-    python
-        Its interpreter.
     kind
         ``"current"`` (the interpreter of this process) or ``"environment"``.
     identity

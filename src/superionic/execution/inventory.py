@@ -36,12 +36,8 @@ class StoredItem:
 
     Attributes
     ----------
-    key, kind
-        Key and kind of the result.
     stage, label
         Stage and label of its task; the label is empty if the history does not have it.
-    size_bytes
-        Size of its file.
     """
 
     key: str
@@ -105,8 +101,6 @@ def verify_store(store: Store, *, set_aside: bool = False, watch: Watch = unwatc
 
     Parameters
     ----------
-    store
-        The store.
     set_aside
         Move damaged results to ``damaged/``, so that they are computed again. Only for the holder of the run lock.
     watch

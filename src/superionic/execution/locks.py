@@ -38,8 +38,6 @@ def run_lock(
 
     Parameters
     ----------
-    root
-        The run folder.
     say
         Receives a message if it waits, and for which process.
     renew_s, void_after_s

@@ -78,8 +78,6 @@ class Store:
 
     Parameters
     ----------
-    root
-        The folder.
     read_only
         Change nothing: damaged results count as absent and stay where they are.
     durable
@@ -669,7 +667,7 @@ def _unreadable(error: OSError, path: Path) -> StorageError:
     if error.errno in (errno.EMFILE, errno.ENFILE):
         fix = "raise the limit of open files (`ulimit -n 4096`)"
     else:
-        fix = "mend the disk or the permissions"
+        fix = "repair the disk or correct the permissions"
     return StorageError(
         f"a result cannot be read: {error.strerror or error}",
         where=str(error.filename or path),

@@ -159,8 +159,6 @@ class Reference:
         SHA-256 of the method with all its settings.
     stand_in
         Whether a potential takes the place of a reference method.
-    settings
-        Settings of the method.
     """
 
     labeller: str

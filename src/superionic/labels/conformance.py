@@ -33,8 +33,6 @@ def conform(
         ``labeller`` and ``labeller_settings``; ``step_A``: displacement of the finite differences in Å;
         ``stress``: whether to compare stress with finite differences of the energy (useful if the energy is smooth in
         the cell, which it is not with plane waves of fixed cutoff).
-    inputs
-        Not needed.
     context
         Context of a task, of which ``scratch`` is used; may be None.
 
@@ -89,8 +87,6 @@ def derivatives(
     ----------
     settings
         ``labeller``, ``labeller_settings`` (with tolerances tight enough for the steps), ``step_A`` and ``strain``.
-    inputs
-        Not needed.
     context
         Context of a task, of which ``scratch`` is used; may be None.
 
@@ -142,8 +138,6 @@ def rungs(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, 
     ----------
     settings
         ``labeller_settings``.
-    inputs, context
-        Not needed.
 
     Returns
     -------

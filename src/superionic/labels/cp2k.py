@@ -115,8 +115,6 @@ def read_cp2k(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Run:
 
     Parameters
     ----------
-    path
-        The log.
     kpoint_spacing_per_A
         See :func:`superionic.labels.vasprun.read_vasprun`.
 

@@ -51,8 +51,6 @@ def read_espresso(path: Path, *, kpoint_spacing_per_A: float | None = None) -> R
 
     Parameters
     ----------
-    path
-        The file.
     kpoint_spacing_per_A
         See :func:`superionic.labels.vasprun.read_vasprun`.
 

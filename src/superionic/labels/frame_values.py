@@ -113,8 +113,6 @@ class IsolatedAtom(CalculationFailed):
 
     Attributes
     ----------
-    symbol
-        The element.
     energy_eV
         Its energy; None if the frame has none.
     mark

@@ -44,8 +44,6 @@ class Gates:
 
     Attributes
     ----------
-    max_force_eV_per_A
-        Largest force on an atom.
     max_net_force_eV_per_A
         Largest net force on the cell that the code left (before it was removed).
     max_stress_GPa
@@ -152,8 +150,6 @@ def check_label(atoms: Atoms, label: Label, gates: Gates | None = None, *, asked
     ----------
     atoms
         The structure that comes with the label.
-    label
-        Its label.
     gates
         Thresholds of the gates; the documented ones by default.
     asked

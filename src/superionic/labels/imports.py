@@ -107,8 +107,6 @@ def find_files(paths: Iterable[Path], *, leave_out: Path | None = None) -> list[
 
     Parameters
     ----------
-    paths
-        Files and folders.
     leave_out
         A file to skip in folders: the one that is about to be written.
     """
@@ -128,8 +126,6 @@ def names_of(files: Sequence[Path], folders: Sequence[Path] = (), *, least: int 
 
     Parameters
     ----------
-    files
-        The files.
     folders
         Folders given by the user: a file is named at least by its path from there.
     least

@@ -79,8 +79,6 @@ def read_outcar(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Run
 
     Parameters
     ----------
-    path
-        The file.
     kpoint_spacing_per_A
         See :func:`superionic.labels.vasprun.read_vasprun`.
 

@@ -41,8 +41,6 @@ class Entry:
     ----------
     atoms
         The structure, without a calculator.
-    label
-        Its label.
     group
         Its trajectory or other common origin; entries of one group are correlated.
     source
@@ -69,10 +67,6 @@ def write_package(
 
     Parameters
     ----------
-    path
-        The file.
-    entries
-        Its labels.
     isolated_atoms_eV
         Energies of isolated atoms, appended to the labels as frames of one atom in a box, as is usual in the field.
     """
@@ -94,8 +88,6 @@ def read_package(
 
     Parameters
     ----------
-    path
-        The file.
     stated
         Provenance for frames without one: whoever states it answers for convergence too.
     keys

@@ -94,8 +94,6 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any], context: Any) 
     ----------
     settings
         ``labeller``: ``"gpaw"`` (default) or ``"tblite"``.
-    inputs
-        Not used.
     context
         Context of a task: ``scratch`` and ``progress``.
 

@@ -80,12 +80,8 @@ class Run:
     ----------
     steps
         Structure and label of each ionic step, in order.
-    identity
-        The identity of the labeller.
     left_out
         Reasons why ionic steps gave no label.
-    remarks
-        Remarks on the labels.
     """
 
     steps: tuple[tuple[Atoms, Label], ...]
@@ -109,8 +105,6 @@ def read_vasprun(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Ru
 
     Parameters
     ----------
-    path
-        The file.
     kpoint_spacing_per_A
         State the k-points by their largest spacing in Å⁻¹ (2π included, as in KSPACING) instead of by the grid, so that
         cells of different shape can have one reference. A file whose grid is coarser is refused. By default KSPACING is

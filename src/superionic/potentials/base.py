@@ -147,7 +147,15 @@ class Potential(Protocol):
         ...
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Return energy, forces and, if ``stress``, the stress of ``atoms``, which are not modified."""
+        """Return energy, forces and, if ``stress``, the stress of ``atoms``, which are not modified.
+
+        Raises
+        ------
+        PotentialError
+            If an element is not covered.
+        CalculationFailed
+            If a position is not finite or the cell has no volume.
+        """
         ...
 
     def calculator(self, *, stress: bool = True) -> Calculator:
@@ -202,8 +210,6 @@ class DispersedPotential(BasePotential):
     ----------
     potential
         A potential whose energies contain no dispersion term.
-    dispersion
-        The term.
 
     Raises
     ------
@@ -369,8 +375,6 @@ def describe_potential(
 
     Parameters
     ----------
-    name
-        Name in the registry.
     model
         Which model; ``None`` for the default one of that name.
     dispersion
@@ -412,8 +416,6 @@ def load_potential(
 
     Parameters
     ----------
-    name
-        Name in the registry.
     model
         Which model; ``None`` for the default one of that name.
     weights

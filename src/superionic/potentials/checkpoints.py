@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ase import Atoms
 from superionic.conventions import advice, is_convention
 from superionic.errors import CalculationFailed, PotentialError
 from superionic.foreign import sha256_of
-from superionic.potentials.base import BasePotential, PotentialIdentity
+from superionic.potentials.base import BasePotential, PotentialIdentity, weights_sha256
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -29,6 +29,7 @@ MOST_BYTES = 5_000_000_000
 
 PRECISIONS = ("float32", "float64")
 NOT_STATED = "not stated"
+FINE_TUNED_FROM = "fine-tuned from: "
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Statement:
             version=version,
             checkpoint_sha256=sha256,
             energy_convention=self.energy_convention,
-            level_of_theory=self.level_of_theory,
+            level_of_theory=f"{FINE_TUNED_FROM if fine_tuned else ''}{self.level_of_theory}",
             elements=elements,
             licence=f"{licence} (code); checkpoint: {self.licence}",
             engine=engine,
@@ -80,12 +81,13 @@ class Statement:
 class TorchPotential(BasePotential):
     """A PyTorch network as a potential, its parameters frozen.
 
+    The ``load`` of an adapter takes ``weights`` (complete fine-tuned weights, by the names of the network's state
+    dict), ``threads`` (of torch, a setting of the whole process), ``device`` and, for a user's ``file``,
+    ``energy_convention`` (a term of :mod:`superionic.conventions`) and ``level_of_theory`` (what the file was trained
+    to reproduce), which it must be given unless the file is on record.
+
     Parameters
     ----------
-    identity
-        Identity of the potential.
-    network
-        The module.
     device
         Name of the torch device.
     dtype
@@ -195,8 +197,6 @@ def load_tensors(path: Path, *, allow: Sequence[Any] = ()) -> Any:
 
     Parameters
     ----------
-    path
-        The file.
     allow
         Harmless classes and functions, besides PyTorch's own, that the file may refer to.
 
@@ -240,6 +240,17 @@ def load_weights(network: Any, weights: Mapping[str, npt.NDArray[Any]], engine: 
             f"The weights do not fit the {engine} model: " + str(error).splitlines()[-1].strip(),
             fix="Give the complete state dict of the same model that they were trained from.",
         ) from error
+
+
+def as_loaded(
+    record: PotentialIdentity, package: str, sha256: str, weights: Mapping[str, np.ndarray] | None
+) -> PotentialIdentity:
+    """Return the identity on record with the installed version, and with the SHA-256 of fine-tuned weights if any."""
+    identity = replace(record, version=installed_version(package), checkpoint_sha256=sha256)
+    if weights is None:
+        return identity
+    theory = f"{FINE_TUNED_FROM}{record.level_of_theory}"
+    return replace(identity, checkpoint_sha256=weights_sha256(weights), level_of_theory=theory, fine_tuned=True)
 
 
 def installed_version(package: str) -> str:

@@ -78,8 +78,6 @@ def conform(
     settings
         ``potential``; ``model`` (optional); ``options`` of the adapter (optional); ``step_A``: displacement of the
         finite differences in Å (and, divided by 1 Å, their strain).
-    inputs, context
-        Not needed.
 
     Returns
     -------

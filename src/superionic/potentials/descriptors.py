@@ -31,8 +31,6 @@ def atomic_descriptors(potential: Potential | None, atoms: Atoms, numbers: Seque
     ----------
     potential
         The potential; None for the built-in descriptors.
-    atoms
-        A structure.
     numbers
         Atomic numbers of the elements that the built-in descriptors distinguish: all elements of the data set.
 
@@ -56,12 +54,8 @@ def built_in_descriptors(atoms: Atoms, numbers: Sequence[int], cutoff_A: float =
 
     Parameters
     ----------
-    atoms
-        A structure.
     numbers
         Atomic numbers of the elements to distinguish, in any order; duplicates are ignored.
-    cutoff_A
-        Cutoff in Å.
 
     Returns
     -------

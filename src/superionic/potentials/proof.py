@@ -48,8 +48,6 @@ def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, 
     ----------
     settings
         ``potential``: name; ``model``: its model, or ``None`` for the default; or ``models``: several in turn.
-    inputs, context
-        Not needed.
 
     Returns
     -------
@@ -94,8 +92,6 @@ def prove_file(
     settings
         ``potential``, ``model`` and ``options`` (with ``file``) as :func:`superionic.potentials.base.load_potential`
         takes them; ``first_use``: what this function returned for the same file before, or None.
-    inputs, context
-        Not needed.
 
     Returns
     -------

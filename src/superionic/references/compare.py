@@ -21,15 +21,11 @@ class Comparison:
 
     Attributes
     ----------
-    published
-        The value compared with.
     ours
         The result, in the unit of the published value.
     difference
         "decades": log10(ours/published); "percent": 100 (ours − published)/published; otherwise ours − published in
         the unit of the value.
-    measure
-        The measure used.
     expected_scatter
         One standard deviation of `difference` from the errors of both sides, and for measured conductivities from the
         scatter between laboratories; None where no error is known.

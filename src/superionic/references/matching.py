@@ -121,11 +121,6 @@ def matching(own: OwnResult) -> tuple[Match, ...]:
     to which an energy is relative must agree. A polymorph that one side does not state, a different kind of potential,
     and temperatures that differ within `TEMPERATURE_TOLERANCE_K` are listed in `differs`.
 
-    Parameters
-    ----------
-    own
-        The result.
-
     Returns
     -------
     tuple of Match

@@ -54,8 +54,6 @@ def write_analysis(
 
     Parameters
     ----------
-    analysis
-        The analysis.
     folder
         Where to write; created if missing. Files of an earlier analysis are overwritten or removed.
     grids
@@ -64,8 +62,6 @@ def write_analysis(
         Table of all jumps (:func:`jumps_csv`).
     samples
         Draws of the results, for ``samples.csv`` and ``samples.npz``, numbered if there are several.
-    formats
-        Formats of the figures.
 
     Raises
     ------

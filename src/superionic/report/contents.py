@@ -42,8 +42,6 @@ def report_sections(
 
     Parameters
     ----------
-    results
-        The results to report.
     grids
         The density grids named in the results, (n1, n2, n3) in 1/Å³, by name.
     files

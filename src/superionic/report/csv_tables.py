@@ -44,8 +44,6 @@ def csv_table(
 
     Parameters
     ----------
-    name
-        Name of the file.
     identity
         Names of the first columns, which identify the subject of a row.
     items

@@ -60,8 +60,6 @@ def write_report(
 
     Parameters
     ----------
-    results
-        The results to report.
     folder
         Where to write; created if missing.
     grids
@@ -111,12 +109,8 @@ def write_tables_and_figures(
 
     Parameters
     ----------
-    folder
-        Folder of the report.
     sections
         Sections with the tables and figures.
-    formats
-        Formats of the figures.
     tables
         Path of the tables within the folder: empty, or ending with ``/``.
     """

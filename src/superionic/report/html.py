@@ -56,8 +56,6 @@ def page(
     ----------
     kind
         Kind of page, e.g. ``"superionic report"``.
-    title
-        Title of the page.
     version
         Version of superionic.
     sections

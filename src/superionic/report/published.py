@@ -23,10 +23,6 @@ def published_values(
     ----------
     results
         Results of the campaign, with the space groups of its crystals.
-    crystal, formula
-        Crystal and formula of the material.
-    quantity
-        The quantity.
     pressure_GPa
         Pressure of our runs; None for relaxed cells.
     """

@@ -45,8 +45,6 @@ class SeriesOfRuns(Shown):
     ----------
     material
         Their material, if they are runs of a campaign; None for files, which are assumed to be of one structure.
-    formula
-        Formula of the cell.
     dependence
         Arrhenius line, values at the report temperatures, error budget, doubts.
     """

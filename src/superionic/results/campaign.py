@@ -67,8 +67,6 @@ class CrystalSummary:
         1 to 230.
     source
         Name of its file.
-    cell
-        Its refined cell.
     """
 
     name: str

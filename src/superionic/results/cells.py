@@ -26,8 +26,6 @@ class CellComparison:
 
     Attributes
     ----------
-    ordering
-        The ordering in the cell.
     formula
         Its reduced formula.
     potential

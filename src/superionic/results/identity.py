@@ -129,8 +129,6 @@ class Run:
 
     Attributes
     ----------
-    ordering
-        The ordering simulated.
     temperature_K, pressure_GPa
         Temperature, and the pressure at which the cell was equilibrated (None: the relaxed cell).
     replica

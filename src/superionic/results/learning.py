@@ -22,8 +22,6 @@ class Exploration:
 
     Attributes
     ----------
-    length_ps
-        Length of the run.
     looked_at
         Number of frames evaluated by all members.
     worst_eV_per_A
@@ -84,8 +82,6 @@ class SampleResult(Shown):
     ----------
     round
         Number of the round, from 1.
-    temperature_K
-        Temperature of the runs.
     potential
         Name of the potential that drove them.
     runs, failures
@@ -143,8 +139,6 @@ class LearningResult:
         Why it ended.
     agrees
         Whether the committee agreed at its end.
-    rounds
-        Its explorations.
     """
 
     ended: str
@@ -390,8 +384,6 @@ class HeldOutErrors:
     ----------
     set
         The set of labels: ``"test"``, or ``"validation"`` or ``"train"`` if that is empty.
-    n_structures
-        Number of structures in it.
     before, after
         Errors of the pretrained and of the trained potential.
     by

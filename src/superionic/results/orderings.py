@@ -18,8 +18,6 @@ class EnumeratedOrdering:
 
     Attributes
     ----------
-    ordering
-        The ordering.
     degeneracy
         Number of symmetry-equivalent decorations of the supercell.
     ewald_eV

@@ -23,8 +23,6 @@ class RankedOrdering:
 
     Attributes
     ----------
-    identity
-        The ordering or reference phase.
     key
         Key of the task with its relaxed structure.
     formula

@@ -33,8 +33,6 @@ class HullEntry:
 
     Attributes
     ----------
-    identity
-        The ordering or reference phase.
     formula
         Its reduced formula.
     coordinates
@@ -137,8 +135,6 @@ class HullResult(PhaseDiagram):
 
     Attributes
     ----------
-    key
-        Key of its task.
     potential
         Name of the potential in the campaign.
     """

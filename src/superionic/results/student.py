@@ -72,12 +72,8 @@ class EqualRuns:
 
     Attributes
     ----------
-    ordering, temperature_K
-        Ordering and temperature of the runs.
     key
         Key of the task that compared them.
-    comparison
-        The comparison.
     """
 
     ordering: Ordering
@@ -219,8 +215,6 @@ class Exploration:
 
     Attributes
     ----------
-    ordering
-        The ordering simulated.
     member
         Number, from 1, of the student that drove the run.
     key
@@ -353,8 +347,6 @@ class DistilResult:
         Numbers of structures.
     rounds
         Rounds of learning and hot runs.
-    members
-        The students.
     failures
         Calculations that failed.
     method

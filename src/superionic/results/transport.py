@@ -23,8 +23,6 @@ class SimulatedRun:
     ----------
     run
         Identity of the run.
-    formula
-        Formula of its ordering.
     key
         Key of the task that describes its trajectory.
     ensemble, thermostat

@@ -166,7 +166,7 @@ class CompositionConstraint(Section):
     maximum: Number | None = Field(default=None, description="Largest weighted sum that is taken.")
 
     def is_met(self, point: Mapping[str, float]) -> bool:
-        """Tell whether a point of the grid meets it: the value of each axis, by its `by` element."""
+        """Return whether a point of the grid meets it: the value of each axis, by its `by` element."""
         total = sum(weight * point[name] for name, weight in self.weights.items())
         slack = 1e-9 * (1.0 + abs(total))
         return (self.minimum is None or total >= self.minimum - slack) and (

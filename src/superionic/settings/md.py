@@ -73,7 +73,7 @@ class MDSection(StageSection):
 
 
 def is_multiple(value: float, unit: float) -> bool:
-    """Tell whether a value is a whole number of units, within rounding."""
+    """Return whether a value is a whole number of units, within rounding."""
     ratio = value / unit
     return ratio > 0.5 and abs(ratio - round(ratio)) < 1e-6 * max(1.0, ratio)
 

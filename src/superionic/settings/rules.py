@@ -217,7 +217,7 @@ class Section(BaseModel):
     )
 
     def is_sound(self, name: str) -> bool:
-        """Tell whether a draft has a value; a whole section always has."""
+        """Return whether a draft has a value; a whole section always has."""
         return name in vars(self)
 
     if not TYPE_CHECKING:

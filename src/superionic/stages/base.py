@@ -52,8 +52,6 @@ class ChosenPotential:
 
     Attributes
     ----------
-    name
-        Its name in the campaign.
     identity
         Its identity from :func:`superionic.potentials.base.describe_potential`. Inside a worker only its name in the
         registry is known, and a checksum that distinguishes it from others.
@@ -200,8 +198,6 @@ class Candidate:
 
     Attributes
     ----------
-    identity
-        The ordering or reference phase.
     structure
         Its atoms, relaxed after the ranking: a part of a task's result.
     formula

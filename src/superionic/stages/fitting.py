@@ -124,8 +124,6 @@ class Training:
 
     Attributes
     ----------
-    bench
-        The workbench.
     potential, trainer
         The potential, and the name of its trainer.
     data

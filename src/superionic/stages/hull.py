@@ -38,8 +38,6 @@ def run(
     ----------
     settings
         The ``hull`` section.
-    bench
-        The workbench.
     candidates
         Relaxed orderings and references, all by one potential.
     potential

@@ -71,8 +71,6 @@ def run(
     ----------
     settings
         The ``label`` section.
-    bench
-        The workbench.
     snapshots
         Structures to label.
     stand_in

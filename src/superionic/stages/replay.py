@@ -48,8 +48,6 @@ def replay_data(
     ----------
     replay
         An extended XYZ file, or ``"foundation"`` for the ranked structures.
-    bench
-        The workbench.
     pretrained
         The potential from which training starts.
     ranked

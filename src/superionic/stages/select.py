@@ -51,8 +51,6 @@ def run(
     ----------
     settings
         The ``select`` section.
-    bench
-        The workbench.
     candidates
         Relaxed orderings, lowest of each composition first.
     hull

@@ -76,8 +76,6 @@ class Study(Training):
         Indices of the three parts.
     seed
         Parent of all seeds.
-    read
-        The task that reads the file.
     """
 
     options: Mapping[str, Any]
@@ -123,8 +121,6 @@ def open_study(
 
     Parameters
     ----------
-    bench
-        The workbench.
     file
         Name of the stored file (:func:`superionic.execution.kept_files.keep`).
     name
@@ -301,8 +297,6 @@ def curve(
 
     Parameters
     ----------
-    study
-        The study.
     sizes
         Numbers of training structures; by default successive halvings of all.
     seeds

@@ -78,8 +78,6 @@ def compare(
 
     Parameters
     ----------
-    study
-        The study.
     methods
         Options of each method that differ, by name (``methods`` of :class:`superionic.registry.Model`).
     others

@@ -25,8 +25,6 @@ def search(
 
     Parameters
     ----------
-    study
-        The study.
     choices
         Values of each option.
     grid

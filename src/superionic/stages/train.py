@@ -37,8 +37,6 @@ class TrainOutput:
 
     Attributes
     ----------
-    result
-        The result for the report.
     weights
         Weights of the best epoch of each committee member; the first is the potential.
     dataset
@@ -70,8 +68,6 @@ def run(
     ----------
     settings
         The ``train`` section.
-    bench
-        The workbench.
     labelled
         Snapshots with accepted labels of all rounds so far; snapshots of one run are never divided between the three
         sets, and those held out in one round are held out in all later ones.
@@ -81,8 +77,6 @@ def run(
         The round that this training ends.
     ranked
         Orderings and reference phases of the ranking, which ``replay: foundation`` keeps training on.
-    number
-        Number of the round.
     members
         Number of potentials to train; several form a committee.
 

@@ -62,8 +62,6 @@ def run(
     ----------
     settings
         The ``transport`` section.
-    bench
-        The workbench.
     candidates
         Relaxed orderings with their energies; references are ignored.
     potentials

@@ -32,8 +32,6 @@ def run(
     ----------
     settings
         The ``validate`` section: limits above which the report warns.
-    bench
-        The workbench.
     labelled
         Snapshots with accepted labels, in the order of the data set.
     tuned

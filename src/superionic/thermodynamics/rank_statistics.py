@@ -49,8 +49,6 @@ def correlations(first: npt.ArrayLike, second: npt.ArrayLike, seed: int) -> Rank
     ----------
     first, second
         Energies of the same structures, shape (n,).
-    seed
-        Seed of the bootstrap.
     """
     x, y = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1:

@@ -128,8 +128,6 @@ def options_of(name: str, settings: Mapping[str, Any], further: Mapping[str, Any
 
     Parameters
     ----------
-    name
-        The trainer.
     settings
         Shared settings; None stands for the trainer's default, except for ``patience``, where it means never. Names
         that the trainer lacks are ignored.

@@ -24,8 +24,6 @@ def resume_exactly(
     settings
         ``trainer`` (its name; chgnet by default), ``model`` and ``file`` to start from, ``options``; ``shift_eV``:
         energy added to the label per atom, which the reference fit must recover.
-    inputs, context
-        Not used.
 
     Returns
     -------

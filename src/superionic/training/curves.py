@@ -31,8 +31,6 @@ def nested_subsets(groups: Sequence[str], sizes: Sequence[int], seed: int) -> li
         Run of each structure of the training set.
     sizes
         Sizes of the subsets.
-    seed
-        Seed of the shuffles.
 
     Returns
     -------

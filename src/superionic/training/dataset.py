@@ -407,8 +407,6 @@ def split_groups(
         Trajectory of each structure; the order within a group is the order in time.
     validation_fraction, test_fraction
         Shares of the structures, with a sum below 1. A share above 0 gets at least one structure.
-    seed
-        Seed of the shuffle.
     within_groups
         Whether groups may be cut if there are too few of them.
 

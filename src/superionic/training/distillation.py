@@ -58,8 +58,6 @@ def distorted_structures(
         The structure, usually relaxed.
     count
         Number of structures.
-    rng
-        Random generator.
     volumes
         Smallest and largest volume, relative to that of the structure.
     max_strain
@@ -105,12 +103,8 @@ def close_contacts(
 
     Parameters
     ----------
-    atoms
-        The structure.
     count
         Number of structures.
-    rng
-        Random generator.
     fractions
         Smallest and largest fraction.
     rattle_A
@@ -170,8 +164,6 @@ def rattled_and_relaxed(
         The initial structure.
     potential
         The teacher.
-    rng
-        Random generator.
     cycles
         Number of cycles; the geometries of one cycle share a group.
     rattle_A
@@ -276,8 +268,6 @@ def label_structures(
     ----------
     potential
         The teacher.
-    structures
-        Structures to label.
     groups
         Group of each (see :class:`superionic.training.dataset.LabelledSet`).
     max_force_eV_per_A

@@ -137,8 +137,6 @@ def compare_own_frames(teacher: LabelledSet, student: Targets, bulk_modulus_GPa:
         Frames with the teacher's labels, all of one composition and with stresses; two at least.
     student
         What the student says of them.
-    bulk_modulus_GPa
-        Of the student.
 
     Raises
     ------

@@ -293,10 +293,6 @@ class DiffusivityPair:
 
     Attributes
     ----------
-    name
-        Name of the run.
-    temperature_K
-        Temperature.
     teacher
         Estimate from the teacher's run, in cm²/s.
     members
@@ -450,8 +446,6 @@ def stability_criterion(clean_ps: Sequence[float], required_ps: float, temperatu
         Clean length of each run of the last round, in ps.
     required_ps
         Clean length required of each.
-    temperature_K
-        Temperature of the runs.
     """
     shortest = min(clean_ps, default=0.0)
     words = f"{shortest:g} ps ran clean at {temperature_K:g} K; {required_ps:g} ps are required"

@@ -117,8 +117,6 @@ def preflight(
     ----------
     structures
         The n structures.
-    labels
-        Their labels.
     baseline
         Predictions of the pretrained potential for them; None skips the checks that need them.
     train, validation, test

@@ -191,10 +191,6 @@ class AnalysedTrajectory:
 
     Attributes
     ----------
-    result
-        The results.
-    trajectory
-        The trajectory analysed.
     density
         Density of the mobile ions on a grid; None if not requested.
     migration, crystal
@@ -217,8 +213,6 @@ def analyse_trajectory(
     ----------
     trajectory
         Unwrapped positions.
-    options
-        Options of the analysis.
     name
         Name of the trajectory in the results.
 

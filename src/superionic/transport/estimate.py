@@ -256,8 +256,6 @@ class PooledEstimate:
     statistical, ordering
         Relative standard errors of the average from the statistics of the runs, and from differences between orderings
         beyond it; the latter is zero for a single ordering.
-    n_orderings
-        Number of orderings.
     """
 
     estimate: Estimate

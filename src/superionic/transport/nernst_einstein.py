@@ -22,10 +22,6 @@ def nernst_einstein(
         Mobile ions in the cell.
     charge
         Charge number z, from the oxidation state; for ions of several charges the root mean square of z.
-    volume_A3
-        Volume of the cell.
-    temperature_K
-        Temperature.
 
     Raises
     ------

@@ -22,12 +22,12 @@ ELSEWHERE: Final = "inputs"
 
 @dataclass(frozen=True)
 class GatheredInputs:
-    """A campaign file that refers to files beside and below it alone, and these files.
+    """A campaign file that refers only to files beside or below it, and these files.
 
     Attributes
     ----------
     text
-        Of the campaign file; None where it stays as it is.
+        Of the campaign file; None if it is unchanged.
     files
         Where each file goes, relative to the campaign file, and where it is.
     """
@@ -40,12 +40,10 @@ def gather_inputs(campaign: Path, *, reserved: frozenset[str]) -> GatheredInputs
     """Find the files that a campaign file refers to, and a place for each beside or below it.
 
     What lies there already keeps its place. What lies elsewhere goes to ``inputs/N/``, and the campaign file is changed
-    to say so. Names of files, and those of the folders of finished labels, are kept: they are on record.
+    accordingly. Names of files, and those of the folders of finished labels, are kept: they are on record.
 
     Parameters
     ----------
-    campaign
-        The campaign file.
     reserved
         First parts of names that are taken.
 
@@ -91,7 +89,7 @@ def _files_of(source: Path, section: Section) -> Iterator[tuple[str, Path]]:
 
 
 def _with_paths(text: str, raw: Any, moved: Mapping[Place, str], campaign: Path) -> str:
-    """Replace paths in the text of a campaign file, and leave every other sign of it as it is."""
+    """Replace paths in the text of a campaign file, and leave every other character as it is."""
     document = parse_yaml(text)
     lines = text.split("\n")
     expected = raw
@@ -131,7 +129,7 @@ def _value_at(value: Any, place: Place) -> Any:
 def _replaced(value: Any, place: Place, new: str) -> Any:
     if not place:
         return new
-    step, rest = place[0], place[1:]
+    step, below = place[0], place[1:]
     if isinstance(value, Mapping):
-        return {**value, step: _replaced(value[step], rest, new)}
-    return [_replaced(item, rest, new) if index == step else item for index, item in enumerate(value)]
+        return {**value, step: _replaced(value[step], below, new)}
+    return [_replaced(item, below, new) if index == step else item for index, item in enumerate(value)]

@@ -52,7 +52,7 @@ def load_campaign(path: str | Path) -> CampaignFile:
 
 
 def demand_own_name(path: Path, name: str) -> None:
-    """See that no other campaign file of the folder has this name: both would write the same run folder.
+    """Check that no other campaign file of the folder has this name: both would write the same run folder.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def parse_campaign(text: str, path: str | Path) -> CampaignFile:
 
 
 def read_text(source: Path, *, what: str = "campaign file", reference: str = REFERENCE) -> str:
-    """Return the text of a file that people write, or say why it is none.
+    """Read a text file that people write.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def _neighbours(folder: Path) -> list[str]:
 
 
 def _validate(raw: dict[str, Any], source: Path) -> tuple[CampaignFile | None, list[Problem]]:
-    """Return the campaign where it has no mistakes, and else the mistakes."""
+    """Return the campaign, or its mistakes if it has any."""
     folder, completed = source.absolute().parent, complete(raw)
     try:
         campaign = CampaignFile.model_validate(completed, context=Reading(folder))
@@ -177,7 +177,7 @@ def error_of(
     return CampaignFileError(
         f"The {what} has {count}:\n" + "\n".join(lines),
         where=shortened(str(source)),
-        fix=f"Mend the above. {reference}",
+        fix=f"Correct the above. {reference}",
     )
 
 
@@ -185,7 +185,7 @@ def _line(source: Path, place: Position, problem: Problem) -> str:
     hint, file = problem.hint, problem.missing_file
     if file is not None:
         hint = did_you_mean(file.name, _neighbours(file.parent)) or hint
-    words = [f"{shortened(source.name)}:{place.line}:{place.column} "]
-    words += [shortened(f"{problem.dotted}:")] if problem.path else []
-    words += [shortened(problem.message), *([f"({shortened(hint)})"] if hint else [])]
-    return "  " + " ".join(words)
+    parts = [f"{shortened(source.name)}:{place.line}:{place.column} "]
+    parts += [shortened(f"{problem.dotted}:")] if problem.path else []
+    parts += [shortened(problem.message), *([f"({shortened(hint)})"] if hint else [])]
+    return "  " + " ".join(parts)

@@ -97,7 +97,7 @@ def _translate(
     if kind == "literal_error" and isinstance(value, Mapping) and _model_at(path, root) is not None:
         return  # a word or a section can stand here, and it is a section; what is wrong in that is reported itself
     key = next((str(step) for step in reversed(path) if isinstance(step, str)), "")
-    reason = next((words for ending, words in _REASONS if key.endswith(ending)), "")
+    reason = next((text for ending, text in _REASONS if key.endswith(ending)), "")
     message, hint = _describe(kind, value, context, str(entry["msg"]), reason)
     if kind == "extra_forbidden":
         key = str(location[-1])
@@ -123,30 +123,30 @@ def _bound(value: Any) -> str:
 
 def _describe(kind: str, value: Any, context: Mapping[str, Any], fallback: str, reason: str = "") -> tuple[str, str]:
     shown = _shown(value)
-    words = (fallback[:1].lower() + fallback[1:], "")
+    message = (fallback[:1].lower() + fallback[1:], "")
     if kind == "literal_error":
         choices = _choices(str(context.get("expected", "")))
         plain = ("must be one of " if len(choices) > 1 else "must be ") + ", ".join(choices)
-        words = (f"{plain}; it is {shown}", did_you_mean(value, choices) if isinstance(value, str) else "")
+        message = (f"{plain}; it is {shown}", did_you_mean(value, choices) if isinstance(value, str) else "")
     elif kind in _BOUNDS:
         word, key = _BOUNDS[kind]
-        words = (f"must be {word} {_bound(context.get(key))}; it is {shown}", reason)
+        message = (f"must be {word} {_bound(context.get(key))}; it is {shown}", reason)
     elif kind in _EXPECTED:
-        words = (f"{_EXPECTED[kind]} is expected, not {shown}", _type_hint(kind, value))
+        message = (f"{_EXPECTED[kind]} is expected, not {shown}", _type_hint(kind, value))
     elif kind in {"too_short", "too_long"}:
         bound = context.get("min_length") if kind == "too_short" else context.get("max_length")
         word = "at least" if kind == "too_short" else "at most"
-        words = (f"must have {word} {bound} {'entry' if bound == 1 else 'entries'}", "")
+        message = (f"must have {word} {bound} {'entry' if bound == 1 else 'entries'}", "")
     elif kind == "string_too_short":
-        words = ("must not be empty", "")
+        message = ("must not be empty", "")
     elif kind == "string_pattern_mismatch":
         hint = "use letters, digits and . _ + - , beginning with a letter or a digit"
-        words = (f"{shown} cannot be a name", hint)
+        message = (f"{shown} cannot be a name", hint)
     elif kind == "size":
-        words = (fallback, "check the exponent, and the unit in the name")
+        message = (fallback, "check the exponent, and the unit in the name")
     elif kind == "value_error":
-        words = (str(context.get("error", fallback)), "")
-    return words
+        message = (str(context.get("error", fallback)), "")
+    return message
 
 
 def _type_hint(kind: str, value: Any) -> str:

@@ -54,7 +54,7 @@ def write_reference(folder: Path) -> None:
 
 
 def _sections(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    """Yield every section in a model as people write its place: ``crystals[]``, ``potentials.NAME``, ``label.vasp``."""
+    """Yield every section of a model with its place, such as ``crystals[]``, ``potentials.NAME``, ``label.vasp``."""
     for name, field in model.model_fields.items():
         inner = section_of(field.annotation)
         if inner is not None:
@@ -109,10 +109,10 @@ def _default(field: FieldInfo) -> str:
 
 
 def _kind(field: FieldInfo) -> str:
-    """Say in words which values a field takes."""
-    words = list(dict.fromkeys(_words(field.annotation)))
+    """Describe the values that a field takes."""
+    kinds = list(dict.fromkeys(_words(field.annotation)))
     bounds = [_bound(entry) for entry in field.metadata]
-    return " or ".join(words) + "".join(f", {bound}" for bound in bounds if bound)
+    return " or ".join(kinds) + "".join(f", {bound}" for bound in bounds if bound)
 
 
 def _words(annotation: Any) -> Iterator[str]:

@@ -198,7 +198,7 @@ class CampaignFile(Section):
 
     @rule
     def _names_differ(self) -> Iterator[Problem]:
-        seen: dict[str, str] = {}
+        first_uses: dict[str, str] = {}
         inputs: dict[str, tuple[CrystalInput | ReferenceInput, ...]]
         inputs = {key: getattr(self, key) for key in ("crystals", "references") if self.is_sound(key)}
         for key, entries in inputs.items():
@@ -206,10 +206,10 @@ class CampaignFile(Section):
                 if not entry.is_sound("name"):
                     continue
                 name = entry.name.lower()  # names become parts of file names, and some file systems ignore the case
-                if name in seen:
-                    yield Problem((key, index, "name"), f"the name '{entry.name}' is also that of {seen[name]}")
+                if name in first_uses:
+                    yield Problem((key, index, "name"), f"the name '{entry.name}' is also that of {first_uses[name]}")
                 else:
-                    seen[name] = f"{key}[{index}]"
+                    first_uses[name] = f"{key}[{index}]"
 
     @rule
     def _axes_bring_in_different_elements(self) -> Iterator[Problem]:
@@ -320,7 +320,7 @@ if not TYPE_CHECKING and (_folders := [stage for stage in STAGES if stage.is_one
 
 
 def draft_of(raw: Mapping[str, Any], folder: Path | None = None) -> CampaignFile:
-    """Return what is sound in a campaign file, for rules and other readers that mistakes elsewhere must not stop.
+    """Return the valid parts of a campaign file, for rules and other readers that mistakes elsewhere must not stop.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ MAX_MARKS: Final = 100
 """Exclamation marks in one word; a tag has one or two, and tags are refused."""
 
 MAX_DIGITS: Final = 300
-"""Signs of a number; what is longer is read as text."""
+"""Characters of a number; what is longer is read as text."""
 
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _OCTAL_OR_HEX = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
@@ -134,7 +134,7 @@ def _check_size(text: str) -> None:
 
 
 def _explain(error: Any, text: str, place: Position) -> tuple[str, str]:
-    """Say in words what a YAML syntax error means, and what to do."""
+    """Describe a YAML syntax error, and its remedy."""
     lines = text.splitlines()
     line = lines[place.line - 1] if place.line <= len(lines) else ""
     reason = str(error.problem or error.context or "it cannot be parsed")
@@ -148,7 +148,7 @@ def _explain(error: Any, text: str, place: Position) -> tuple[str, str]:
         return reason, "define the anchor with & first, or put text that starts with * in quotes"
     start = error.context_mark
     if start is not None and start.line + 1 < place.line:
-        reason += f"; what is not ended here begins in line {start.line + 1}"
+        reason += f"; what is not closed here begins in line {start.line + 1}"
     return f"this is not YAML: {reason}", "check indentation, brackets, quotes and colons here"
 
 
@@ -183,7 +183,7 @@ class _Builder:
             self.open.pop()
 
     def entries(self, node: Any, path: Place, depth: int) -> Iterator[tuple[str, Any]]:
-        seen: dict[str, Position] = {}
+        places: dict[str, Position] = {}
         for key_node, child in node.value:
             place = Position(key_node.start_mark.line + 1, key_node.start_mark.column + 1)
             if type(key_node).__name__ != "ScalarNode":
@@ -194,11 +194,11 @@ class _Builder:
             if not isinstance(plain, str):
                 self.problem((*path, key), f"a key must be text; '{key}' is not", place)
                 continue
-            if key in seen:
-                message = f"the key '{key}' stands here for the second time; the first is in line {seen[key].line}"
+            if key in places:
+                message = f"the key '{key}' stands here for the second time; the first is in line {places[key].line}"
                 self.problem((*path, key), message, place, "keep one of them")
                 continue
-            seen[key] = place
+            places[key] = place
             self.document.keys[(*path, key)] = place
             value = self.build(child, (*path, key), depth + 1)
             if value is None:  # an empty value would stand where the next key begins

@@ -170,8 +170,6 @@ def run_input(settings: Mapping[str, Any], inputs: Any = None, context: Any = No
     ----------
     settings
         ``text`` of the input; ``folder`` with its files, which also receives the output.
-    inputs, context
-        Not needed.
 
     Returns
     -------

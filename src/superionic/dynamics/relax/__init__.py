@@ -34,8 +34,6 @@ class Relaxation(Shown):
     ----------
     atoms
         The structure, without calculator.
-    energy_eV
-        Its energy in eV.
     forces_eV_per_A
         Its forces, shape (n_atoms, 3), in eV/Å.
     stress_eV_per_A3
@@ -46,8 +44,6 @@ class Relaxation(Shown):
         Evaluations of the potential since the start.
     converged
         Whether the largest (generalised) force fell below the threshold. An unconverged result is returned, not raised.
-    max_force_eV_per_A
-        Largest force on an atom.
     start_energy_eV
         Energy of the initial structure.
     start_volume_A3

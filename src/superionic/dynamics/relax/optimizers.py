@@ -57,8 +57,6 @@ def driver(
 
     Parameters
     ----------
-    name
-        Name of the optimiser.
     atoms
         Atoms to move, with their calculator.
     pressure_eV_per_A3

@@ -51,8 +51,6 @@ def model_hessian(atoms: Atoms, *, cell: bool) -> FloatArray:
 
     Parameters
     ----------
-    atoms
-        The crystal.
     cell
         Whether to append nine rows for the logarithm of the deformation to those of the atoms.
 

@@ -37,8 +37,6 @@ class SiteRun:
 
     Attributes
     ----------
-    site
-        The site file.
     run_folder
         Absolute path of the campaign's results, visible to all nodes.
     slots

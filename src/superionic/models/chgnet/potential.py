@@ -18,7 +18,6 @@ import hashlib
 import io
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from superionic.conventions import MP2020, MP_R2SCAN_CHGNET
 from superionic.errors import CalculationFailed, EngineError, PotentialError
 from superionic.models.chgnet.graph import build_graph
 from superionic.potentials import checkpoints
-from superionic.potentials.base import PotentialIdentity, Prediction, weights_sha256
+from superionic.potentials.base import PotentialIdentity, Prediction
 from superionic.potentials.checkpoints import TorchPotential
 from superionic.potentials.elements import mptrj_elements
 
@@ -186,14 +185,10 @@ def load(
     ----------
     model
         ``"0.3.0"`` (default) or ``"r2scan"``.
-    weights
-        Complete fine-tuned weights, by the names of the model's own state dict.
-    threads
-        Number of torch's threads, a setting of the whole process.
     precision
         ``"float32"`` as published, or ``"float64"``.
-    device
-        Torch device.
+    weights, threads, device
+        As for :class:`superionic.potentials.checkpoints.TorchPotential`.
 
     Raises
     ------
@@ -224,14 +219,7 @@ def load(
         )
     if weights is not None:
         checkpoints.load_weights(network, weights, "CHGNet")
-        digest = weights_sha256(weights)
-    identity = replace(
-        record,
-        version=checkpoints.installed_version("chgnet"),
-        checkpoint_sha256=digest,
-        level_of_theory=record.level_of_theory if weights is None else f"fine-tuned from: {record.level_of_theory}",
-        fine_tuned=weights is not None,
-    )
+    identity = checkpoints.as_loaded(record, "chgnet", digest, weights)
     return CHGNetPotential(identity, network, precision=precision, device=device)
 
 

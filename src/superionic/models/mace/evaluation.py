@@ -52,15 +52,7 @@ class MACEPotential(TorchPotential):
         self._n_species = len(numbers)
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Return energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
-
-        Raises
-        ------
-        PotentialError
-            If an element is not covered.
-        CalculationFailed
-            If a position is not finite or the cell has no volume.
-        """
+        """Return energy, forces and stress; see :class:`superionic.potentials.base.Potential`."""
         self.check_elements(atoms)
         output = self._network(self._data(atoms), compute_force=True, compute_stress=stress)
         energy = float(np.sum(output["node_energy"].detach().cpu().numpy().astype(np.float64)))

@@ -50,8 +50,6 @@ def check_elements(structures: Sequence[Atoms], numbers: Sequence[int], what: st
 
     Parameters
     ----------
-    structures
-        The structures.
     numbers
         Atomic numbers that the network covers.
     what

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,22 +76,16 @@ def load(
     weights
         Trained weights: those of :mod:`superionic.models.mace.trainer`, which include the settings of their network
         (``file`` is then the checkpoint of the start, and not read), or all weights of the model's state dict by name.
-    threads
-        Number of torch's threads, a setting of the whole process.
     file
         A bridge file, or a ``.model`` of MACE.
-    energy_convention
-        A convention of :mod:`superionic.conventions`; required with ``file``.
-    level_of_theory
-        Level of theory that the checkpoint was trained to reproduce.
     modal
         Name of the head; required for a file with several.
     head
         Head of trained weights with several: ``"tuned"`` (the default) or ``"foundation"``.
     precision
         ``"float32"`` or ``"float64"``.
-    device
-        Torch device.
+    threads, energy_convention, level_of_theory, device
+        As for :class:`superionic.potentials.checkpoints.TorchPotential`.
     trust_sha256
         SHA-256 of a ``.model`` that is trusted although it is a pickle.
 
@@ -123,8 +116,6 @@ def load(
             mace_weights.check_origin(weights, of_file)
     else:
         statement = _TEST if model == TEST_MODEL else _stated(digest, model, said)
-    if weights is not None:
-        statement = replace(statement, level_of_theory=f"fine-tuned from: {statement.level_of_theory}")
     version, elements = checkpoints.installed_version("mace-torch"), _symbols(network.atomic_numbers.tolist())
     identity = statement.identity("mace", version, digest, elements, "MIT", fine_tuned=weights is not None)
     heads = list(getattr(network, "heads", ["Default"]))

@@ -73,8 +73,6 @@ def pack(network: Any, *, file_sha256: str = "") -> dict[str, np.ndarray]:
 
     Parameters
     ----------
-    network
-        The network.
     file_sha256
         SHA-256 of the checkpoint from which it was trained, if there is one.
 

@@ -18,7 +18,6 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -230,18 +229,12 @@ def load(
     ----------
     model
         A name for the model; ``"test-m3gnet"`` or ``"test-tensornet"`` without ``file`` builds a small test model.
-    weights
-        Complete fine-tuned weights of the network, by the names of its state dict.
-    threads
-        Number of torch's threads, a setting of the whole process.
     file
         Folder with ``model.json`` and ``state.pt``.
-    energy_convention, level_of_theory
-        Convention and level of theory of its energies; required unless the files are on record.
     precision
         ``"float32"`` or ``"float64"``.
-    device
-        Torch device.
+    weights, threads, energy_convention, level_of_theory, device
+        As for :class:`superionic.potentials.checkpoints.TorchPotential`.
 
     Raises
     ------
@@ -277,7 +270,6 @@ def load(
         raise PotentialError("M3GNet runs on the CPU here: this engine's DGL has no CUDA.", fix="Use device: cpu.")
     if weights is not None:
         _load_state(parts["network"], {name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
-        statement = replace(statement, level_of_theory=f"fine-tuned from: {statement.level_of_theory}")
         digest = weights_sha256(weights)
     version = checkpoints.installed_version("matgl")
     elements = checkpoints.by_number(settings["init_args"]["element_types"])

@@ -35,7 +35,7 @@ NEP89 = DataSpec(
 
 
 def lammps_lines(symbols: Sequence[str], options: Mapping[str, Any]) -> list[str]:
-    """Give the lines of a LAMMPS input that choose the potential in ``nep.txt``."""
+    """Return the lines of a LAMMPS input that choose the potential in ``nep.txt``."""
     del options
     return [
         "# LAMMPS with USER-NEP of NEP_CPU; before 2024 it was: pair_style nep nep.txt, and pair_coeff * *",

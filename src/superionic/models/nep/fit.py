@@ -120,9 +120,9 @@ def start(train: LabelledSet, options: NepOptions, seed: int) -> NepState:
 
 
 def continue_with(state: NepState, *, epochs: int, learning_rate: float | None = None) -> NepState:
-    """Let a finished training go on, as a rule with more data: ``epochs`` more, at a learning rate that falls again.
+    """Continue a finished training, usually with more data: ``epochs`` more, at a learning rate that decays again.
 
-    The best student so far is the one to go on from; it has to prove itself anew, since the data may differ.
+    It starts from the best student so far, whose loss is measured anew, since the data may differ.
     """
     options = replace(
         state.options,
@@ -155,37 +155,37 @@ def train_epochs(
     Parameters
     ----------
     state
-        Where the training stands; not changed.
+        The training so far; not modified.
     train, validation
         Labels by the teacher. ``None`` or an empty validation part: the last student counts as the best.
     n_epochs
         Epochs of this segment. Fewer are done if the training is finished before.
     options
-        Those that the training began with, if they are to be checked.
+        Options with which the training began, if they are to be checked.
     progress
         Called after each epoch.
 
     Raises
     ------
     CalculationFailed
-        If the loss is not finite any more (a learning rate that is too high, or a broken label).
+        If the loss is no longer finite (a learning rate that is too high, or a broken label).
     PotentialError
-        If the data has an element that the student does not know.
+        If the data contain an element that the student does not cover.
     ValueError
         If ``options`` are not those of ``state``.
     """
     if options is not None and options != state.options:
-        raise ValueError("options cannot change in the course of a training")
-    chosen = state.options
-    last = min(state.epoch + n_epochs, chosen.epochs)
+        raise ValueError("options cannot change during a training")
+    settings = state.options
+    last = min(state.epoch + n_epochs, settings.epochs)
     data = _prepare(train, state.model)
     checks = [] if validation is None else _prepare(validation, state.model)
-    steps_per_epoch = -(-len(data) // chosen.batch_size)
+    steps_per_epoch = -(-len(data) // settings.batch_size)
     parameters = state.model.kernel_arrays()
     first = {name: np.array(value) for name, value in state.first_moments.items()}
     second = {name: np.array(value) for name, value in state.second_moments.items()}
     # The total of the schedule: what was done of it before, and the epochs that remain.
-    total = state.steps - state.schedule_from + steps_per_epoch * (chosen.epochs - state.epoch)
+    total = state.steps - state.schedule_from + steps_per_epoch * (settings.epochs - state.epoch)
     step, best, best_epoch, best_loss = state.steps, state.best_model, state.best_epoch, state.best_loss
     history = list(state.history)
     model = state.model
@@ -193,16 +193,16 @@ def train_epochs(
         order = np.random.Generator(np.random.PCG64([state.seed, epoch])).permutation(len(data))
         sums = np.zeros(5)
         rate = 0.0
-        for begin in range(0, len(order), chosen.batch_size):
+        for begin in range(0, len(order), settings.batch_size):
             step += 1
-            rate = _learning_rate(chosen, step - state.schedule_from, total)
-            batch = [data[k] for k in order[begin : begin + chosen.batch_size]]
+            rate = _learning_rate(settings, step - state.schedule_from, total)
+            batch = [data[k] for k in order[begin : begin + settings.batch_size]]
             gradient = zeros_like(state.model)
             for item in batch:
-                sums += _add_gradient(parameters, item, chosen, 1.0 / len(batch), gradient)
+                sums += _add_gradient(parameters, item, settings, 1.0 / len(batch), gradient)
             if not np.isfinite(sums).all():
                 raise CalculationFailed(
-                    "the student's loss is not a finite number any more; lower the learning rate or look at the labels",
+                    "the student's loss is no longer finite; lower the learning rate or look at the labels",
                     {"epoch": epoch, "step": step},
                 )
             _adam(parameters, gradient, first, second, step - state.schedule_from, rate, state.centre)
@@ -211,7 +211,7 @@ def train_epochs(
         if checks:
             measured = np.zeros(5)
             for item in checks:
-                measured += _loss(item, chosen, *_evaluated(parameters, item))[0]
+                measured += _loss(item, settings, *_evaluated(parameters, item))[0]
             checked = _named(measured / len(checks))
         loss = None if checked is None else checked.loss
         history.append(Epoch(epoch, rate, learned, checked))
@@ -219,8 +219,8 @@ def train_epochs(
             best, best_epoch, best_loss = model, epoch, loss
         if progress is not None:
             force = (checked or learned).rmse_force_eV_per_A
-            words = f"epoch {epoch} of {chosen.epochs}, {1000.0 * force:.0f} meV/Å"
-            progress((epoch - state.epoch) / max(1, last - state.epoch), words)
+            message = f"epoch {epoch} of {settings.epochs}, {1000.0 * force:.0f} meV/Å"
+            progress((epoch - state.epoch) / max(1, last - state.epoch), message)
     return replace(
         state,
         model=model,
@@ -236,7 +236,7 @@ def train_epochs(
 
 
 def finish(state: NepState, train: LabelledSet) -> dict[str, npt.NDArray[Any]]:
-    """Give the best student as arrays for ``load_potential("nep", weights=...)``, with the active set of ``train``."""
+    """Return best student as arrays for ``load_potential("nep", weights=...)``, and the active set of ``train``."""
     bare = state.best_model
     potential = NepPotential(_identity(bare), bare)
     t = len(bare.numbers)
@@ -254,10 +254,11 @@ def predict(model: NepModel | Mapping[str, npt.NDArray[Any]], structures: Sequen
     """Evaluate structures, as :func:`superionic.training.metrics.errors` compares them."""
     read = model if isinstance(model, NepModel) else NepModel.from_arrays(model)
     potential = NepPotential(_identity(read), read)
-    made = [potential.evaluate(atoms) for atoms in structures]
-    stresses = [np.zeros(6) if one.stress_eV_per_A3 is None else one.stress_eV_per_A3 for one in made]
+    predictions = [potential.evaluate(atoms) for atoms in structures]
     return Targets(
-        np.array([one.energy_eV for one in made]), tuple(one.forces_eV_per_A for one in made), np.array(stresses)
+        np.array([each.energy_eV for each in predictions]),
+        tuple(each.forces_eV_per_A for each in predictions),
+        np.array([np.zeros(6) if each.stress_eV_per_A3 is None else each.stress_eV_per_A3 for each in predictions]),
     )
 
 
@@ -293,9 +294,9 @@ def _prepare(part: LabelledSet, model: NepModel) -> list[_Item]:
                 f"The student knows {', '.join(model.elements)}, and the data has {', '.join(unknown)}.",
                 fix="Begin the training anew with data of all elements.",
             )
-        found = NeighbourList(cutoff, 0.0)
+        pairs = NeighbourList(cutoff, 0.0)
         positions = np.ascontiguousarray(atoms.positions, dtype=np.float64)
-        found.update(positions, np.array(atoms.cell.array), np.array(atoms.pbc, dtype=bool))
+        pairs.update(positions, np.array(atoms.cell.array), np.array(atoms.pbc, dtype=bool))
         forces = part.targets.forces_eV_per_A[k]
         stress = part.targets.stresses_eV_per_A3[k]
         virial = None
@@ -307,10 +308,10 @@ def _prepare(part: LabelledSet, model: NepModel) -> list[_Item]:
             _Item(
                 positions,
                 model.types_of(atoms.numbers),
-                found.first,
-                found.neighbours,
-                found.shift,
-                found.shifts_A,
+                pairs.first,
+                pairs.neighbours,
+                pairs.shift,
+                pairs.shifts_A,
                 float(part.targets.energies_eV[k]),
                 forces,
                 virial,
@@ -379,13 +380,13 @@ def _add_gradient(
     share: float,
     gradient: Arrays,
 ) -> FloatArray:
-    """Add one structure's share of the loss's gradient; give its loss and squared errors."""
+    """Add one structure's share of the loss's gradient; return its loss and squared errors."""
     from superionic.models.nep import kernels as nep_kernels
 
     energy, forces, virial = _evaluated(parameters, item)
-    told, by_energy, by_force, by_virial = _loss(item, options, energy, forces, virial)
-    if not np.isfinite(told).all():
-        return np.asarray(told)
+    loss, by_energy, by_force, by_virial = _loss(item, options, energy, forces, virial)
+    if not np.isfinite(loss).all():
+        return np.asarray(loss)
     # dL = by_force·dF + by_virial:dW with F = -dE/dx, W = dE/dε: the derivative of dE/dθ along this motion.
     strain = np.zeros((3, 3)) if by_virial is None else by_virial
     moves = item.positions @ strain - by_force
@@ -420,7 +421,7 @@ def _add_gradient(
             gradient["w1"],
             gradient["bias_eV"],
         )
-    return np.asarray(told)
+    return np.asarray(loss)
 
 
 def _named(means: FloatArray) -> EpochErrors:
@@ -439,9 +440,9 @@ def _learning_rate(options: NepOptions, step: int, total: int) -> float:
     """Linear rise, then half a cosine from the first to the final rate."""
     if step <= options.warmup_steps:
         return options.learning_rate * step / options.warmup_steps
-    done = min(1.0, (step - options.warmup_steps) / max(1, total - options.warmup_steps))
+    fraction = min(1.0, (step - options.warmup_steps) / max(1, total - options.warmup_steps))
     low, high = options.final_learning_rate, options.learning_rate
-    return low + 0.5 * (high - low) * (1.0 + math.cos(math.pi * done))
+    return low + 0.5 * (high - low) * (1.0 + math.cos(math.pi * fraction))
 
 
 def _adam(
@@ -481,14 +482,14 @@ def _zbl_reach(train: LabelledSet, numbers: Sequence[int], options: NepOptions) 
     place = {number: k for k, number in enumerate(numbers)}
     shortest = np.full((t, t), np.inf)
     for atoms in train.structures:
-        found = NeighbourList(options.longest_zbl_A / options.contact_fraction + 0.5, 0.0)
+        pairs = NeighbourList(options.longest_zbl_A / options.contact_fraction + 0.5, 0.0)
         positions = np.ascontiguousarray(atoms.positions, dtype=np.float64)
-        found.update(positions, np.array(atoms.cell.array), np.array(atoms.pbc, dtype=bool))
+        pairs.update(positions, np.array(atoms.cell.array), np.array(atoms.pbc, dtype=bool))
         kinds = np.array([place[int(number)] for number in atoms.numbers])
-        centre = np.repeat(np.arange(len(atoms)), np.diff(found.first))
-        vectors = positions[found.neighbours] + found.shifts_A[found.shift] - positions[centre]
+        centre = np.repeat(np.arange(len(atoms)), np.diff(pairs.first))
+        vectors = positions[pairs.neighbours] + pairs.shifts_A[pairs.shift] - positions[centre]
         distances = np.linalg.norm(vectors, axis=1)
-        np.minimum.at(shortest, (kinds[centre], kinds[found.neighbours]), distances)
+        np.minimum.at(shortest, (kinds[centre], kinds[pairs.neighbours]), distances)
     shortest = np.minimum(shortest, shortest.T)
     reach: FloatArray = np.minimum(options.contact_fraction * shortest, options.longest_zbl_A)
     return reach

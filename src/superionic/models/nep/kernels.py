@@ -263,7 +263,7 @@ def _invariants_slope(
     start: int,
     out: FloatArray,
 ) -> None:
-    """Give dE/dS_lm of channel n, from dE/dq."""
+    """Return dE/dS_lm of channel n, from dE/dq."""
     at = start + n
     factor = 2.0 * fp[at]
     for a in range(3):

@@ -101,10 +101,10 @@ class NepModel:
         }
         if self.active_inverse.size:
             expected["active_inverse"] = (t, dim + 1, dim + 1)
-        for name, wanted in expected.items():
-            if getattr(self, name).shape != wanted:
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
                 raise PotentialError(
-                    f"The array {name} of the NEP has shape {getattr(self, name).shape} instead of {wanted}.",
+                    f"The array {name} of the NEP has shape {getattr(self, name).shape} instead of {shape}.",
                     fix="Give the arrays that superionic.models.nep.fit.finish returned, complete and unchanged.",
                 )
         if not 1 <= l_max <= 4:
@@ -129,7 +129,7 @@ class NepModel:
         return tuple(chemical_symbols[number] for number in self.numbers)
 
     def types_of(self, numbers: npt.ArrayLike) -> IntArray:
-        """Give the type of each atom, shape (n_atoms,); all elements must be covered."""
+        """Return the type of each atom, shape (n_atoms,); all elements must be covered."""
         table = np.full(len(chemical_symbols), -1, dtype=np.int64)
         table[self.numbers] = np.arange(len(self.numbers))
         return table[np.asarray(numbers, dtype=np.int64)]
@@ -154,11 +154,11 @@ class NepModel:
         )
 
     def kernel_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Give writable copies by name for the compiled loops, which would be compiled again for frozen arrays."""
+        """Return writable copies by name for the compiled loops, which would be compiled again for frozen arrays."""
         return self.to_arrays() | {"charges": self.numbers.astype(np.float64)}
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Give all arrays by name, from which :meth:`from_arrays` makes the same potential."""
+        """Return all arrays by name, from which :meth:`from_arrays` makes the same potential."""
         return {field.name: np.array(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
@@ -182,11 +182,11 @@ class NepModel:
     # ---- the file ----------------------------------------------------------------------------------------------------
 
     def to_text(self) -> str:
-        """Give the text of a ``nep.txt`` (NEP4); the active set has no place in it.
+        """Return the text of a ``nep.txt`` (NEP4); the active set has no place in it.
 
-        NEP4 knows only one bias for all elements, so that of each is written as a neuron of its own that is always on.
-        Pairs of elements have cutoffs of ZBL of their own up to ten elements, of which GPUMD has an array; above, all
-        have to share one pair of cutoffs.
+        NEP4 has one bias for all elements, so that of each element is written as a further neuron that is always on. Up
+        to ten elements, the size of GPUMD's array, each pair of elements has its own ZBL cutoffs; beyond, all must
+        share one pair of cutoffs.
 
         Raises
         ------
@@ -217,9 +217,9 @@ class NepModel:
             f"ANN {self.w0.shape[1] + 1} 0",
         ]
         values: list[FloatArray] = []
-        for own in range(t):
-            values += [self.w0[own].ravel(), np.zeros(self.dim)]
-            values += [self.b0[own], np.array([-_ALWAYS_ON]), self.w1[own], -self.bias_eV[own : own + 1]]
+        for kind in range(t):
+            values += [self.w0[kind].ravel(), np.zeros(self.dim)]
+            values += [self.b0[kind], np.array([-_ALWAYS_ON]), self.w1[kind], -self.bias_eV[kind : kind + 1]]
         values.append(np.zeros(1))
         values += [self.c_radial.transpose(2, 3, 0, 1).ravel(), self.c_angular.transpose(2, 3, 0, 1).ravel()]
         values.append(self.scale)
@@ -295,11 +295,11 @@ def _parse(lines: list[list[str]], numbers: list[str]) -> dict[str, Any]:
     scale = take(dim)
     inner, outer = np.zeros((t, t)), np.zeros((t, t))
     if kind.endswith("_zbl"):
-        words = [float(word) for word in head["zbl"]]
-        if len(words) != 2:
+        zbl_cutoffs_A = [float(word) for word in head["zbl"]]
+        if len(zbl_cutoffs_A) != 2:
             raise ValueError("its ZBL cutoffs follow covalent radii, which is not supported here")
-        inner[:], outer[:] = words
-        if words == [0.0, 0.0]:
+        inner[:], outer[:] = zbl_cutoffs_A
+        if zbl_cutoffs_A == [0.0, 0.0]:
             for first in range(t):
                 for second in range(first, t):
                     pair = take(10)

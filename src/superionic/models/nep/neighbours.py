@@ -218,7 +218,7 @@ def _build(  # noqa: PLR0912, PLR0915 - one compiled loop
                     x = f[0] * cell[0, 0] + f[1] * cell[1, 0] + f[2] * cell[2, 0]
                     y = f[0] * cell[0, 1] + f[1] * cell[1, 1] + f[2] * cell[2, 1]
                     z = f[0] * cell[0, 2] + f[1] * cell[1, 2] + f[2] * cell[2, 2]
-                    own = sa == 0 and sb == 0 and sc == 0
+                    in_cell = sa == 0 and sb == 0 and sc == 0
                     for ba in range(from_bin[0], to_bin[0] + 1):
                         for bb in range(from_bin[1], to_bin[1] + 1):
                             row = (ba * bins[1] + bb) * bins[2]
@@ -227,7 +227,7 @@ def _build(  # noqa: PLR0912, PLR0915 - one compiled loop
                                 if not dx * dx + dy * dy + dz * dz < limit:
                                     continue
                                 i = atom_at[at]
-                                if own and i == j:
+                                if in_cell and i == j:
                                     continue
                                 if counts[i] == room:
                                     who = np.concatenate((who, np.empty((n, room), dtype=np.int64)), axis=1)

@@ -2,7 +2,7 @@
 
 Options of :func:`load`: ``weights`` (arrays of :func:`superionic.models.nep.fit.finish`) or ``file`` (a ``nep.txt`` of
 GPUMD or of :meth:`NepPotential.to_text`); ``energy_convention`` and ``level_of_theory`` (those of its teacher). The
-model ``nep89`` is a file of others (``superionic engines install nep89``), whose energies are on record.
+model ``nep89`` is a published file (``superionic engines install nep89``), whose energies are on record.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class NepPotential(BasePotential):
         self._arrays: dict[str, npt.NDArray[Any]] = {}
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Energy, forces and, if ``stress``, stress of ``atoms``; see :class:`Potential`.
+        """Return energy, forces and, if ``stress``, stress of ``atoms``; see :class:`Potential`.
 
         Raises
         ------
         PotentialError
-            If an element is not covered, or stress is asked of a structure that is not periodic in all directions.
+            If an element is not covered, or stress is requested for a structure that is not periodic in all directions.
         """
         from superionic.models.nep import kernels as nep_kernels
 
@@ -102,7 +102,7 @@ class NepPotential(BasePotential):
         return Prediction(float(energies.sum()), forces, voigt)
 
     def descriptors(self, atoms: Atoms) -> FloatArray:
-        """Scaled descriptors of all atoms, shape (n_atoms, dim): what the networks see."""
+        """Return the scaled descriptors of all atoms, the input of the networks, shape (n_atoms, dim)."""
         from superionic.models.nep import kernels as nep_kernels
 
         positions = self._prepare(atoms)
@@ -124,7 +124,7 @@ class NepPotential(BasePotential):
         return scaled
 
     def extrapolation_grade(self, atoms: Atoms) -> FloatArray:
-        """How far each atom's surroundings lie outside those of the training set, shape (n_atoms,).
+        """Return how far each atom's surroundings lie outside those of the training set, shape (n_atoms,).
 
         The largest coefficient, by magnitude, that expresses an atom's descriptors by those of its element's active
         set (MaxVol; Podryabinkin and Shapeev, Comput. Mater. Sci. 140, 171 (2017)): up to 1 is interpolation.
@@ -147,7 +147,7 @@ class NepPotential(BasePotential):
         return grades
 
     def to_text(self) -> str:
-        """Give the text of a ``nep.txt`` for GPUMD, LAMMPS (NEP) or calorine."""
+        """Return the text of a ``nep.txt`` for GPUMD, LAMMPS (NEP) or calorine."""
         return self.model.to_text()
 
     def _prepare(self, atoms: Atoms) -> FloatArray:

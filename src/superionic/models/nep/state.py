@@ -91,7 +91,7 @@ class NepOptions:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Sizes as :class:`superionic.models.nep.model.NepModel` wants them."""
+        """Sizes in the form that :class:`superionic.models.nep.model.NepModel` takes."""
         return (
             self.n_radial,
             self.basis_radial,

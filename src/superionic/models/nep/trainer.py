@@ -1,7 +1,7 @@
 """Training of a small potential straight from labels: a trainer like those of :mod:`superionic.training.base`.
 
-The potential is a NEP, trained from scratch by :mod:`superionic.models.nep.fit`; which potential sampled is no matter,
-since nothing of it is kept but the zero of its energies. It needs numpy and numba alone, so it runs in the core.
+The potential is a NEP, trained from scratch by :mod:`superionic.models.nep.fit`; the potential that sampled does not
+matter, since only the zero of its energies is kept. It needs numpy and numba alone, so it runs in the core.
 
 The weights of the loss are relative to those that suit a NEP: 1 for energies and forces and 0.1 for stresses, the
 defaults of the campaign file, stand for those.
@@ -32,7 +32,7 @@ _USUAL_STRESS_WEIGHT = 0.1
 
 @dataclass(frozen=True)
 class TrainOptions(Options):
-    """How to train; what is not here is as :class:`superionic.models.nep.state.NepOptions` has it.
+    """How to train; everything else has the defaults of :class:`superionic.models.nep.state.NepOptions`.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class TrainOptions(Options):
 
     @property
     def of_nep(self) -> NepOptions:
-        """The same as the loop of :mod:`superionic.models.nep.fit` takes them.
+        """Return the options in the form that the loop of :mod:`superionic.models.nep.fit` takes.
 
         Raises
         ------
@@ -186,14 +186,14 @@ def train_epochs(
     Raises
     ------
     CalculationFailed
-        If the loss is not finite any more.
+        If the loss is no longer finite.
     StageError
         If there is nothing to train on.
     ValueError
         If ``options`` are not those of ``state``.
     """
     if options is not None and options != state.options:
-        raise ValueError("options cannot change in the course of a training")
+        raise ValueError("options cannot change during a training")
     if len(train) == 0:
         raise StageError("There is nothing to train on.", fix="Label some structures first.")
     inner = state.nep if state.nep is not None else nep.start(train, state.options.of_nep, state.seed)
@@ -228,17 +228,17 @@ def predict(
 
 
 def _named(entry: Epoch) -> dict[str, Any]:
-    """Name the errors of an epoch as the metrics of the other trainers are named."""
+    """Return the errors of an epoch, named like the metrics of the other trainers."""
 
-    def part(found: EpochErrors | None) -> dict[str, float] | None:
+    def part(errors: EpochErrors | None) -> dict[str, float] | None:
         return (
             None
-            if found is None
+            if errors is None
             else {
-                "loss": found.loss,
-                "rmse_energy_meV_per_atom": 1.0e3 * found.rmse_energy_eV_per_atom,
-                "rmse_force_meV_per_A": 1.0e3 * found.rmse_force_eV_per_A,
-                "rmse_stress_GPa": found.rmse_stress_GPa,
+                "loss": errors.loss,
+                "rmse_energy_meV_per_atom": 1.0e3 * errors.rmse_energy_eV_per_atom,
+                "rmse_force_meV_per_A": 1.0e3 * errors.rmse_force_eV_per_A,
+                "rmse_stress_GPa": errors.rmse_stress_GPa,
             }
         )
 

@@ -79,8 +79,6 @@ class _Graph:
         Atoms of each pair of neighbours, shape (n_pairs,); each pair stands once.
     displacements_A
         From receiver to sender, shape (n_pairs, 3).
-    volume_A3
-        Of the cell.
     """
 
     species: IntArray
@@ -117,15 +115,7 @@ class NequixPotential(BasePotential):
         self._gradient = jax.jit(jax.grad(energies, has_aux=True))
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
-
-        Raises
-        ------
-        PotentialError
-            If an element is not covered.
-        CalculationFailed
-            If a position is not finite or the cell has no volume.
-        """
+        """Return energy, forces and stress; see :class:`superionic.potentials.base.Potential`."""
         return self.evaluate_many([atoms], stress=stress)[0]
 
     def evaluate_many(self, structures: Sequence[Atoms], *, stress: bool = True) -> list[Prediction]:
@@ -313,7 +303,7 @@ def _summed_messages(
 
 
 def _mixed() -> Any:
-    """Give the function Σ_i x[e, i, u] m[e, i, k] → [e, k, u], whose derivatives are written out.
+    """Return the function Σ_i x[e, i, u] m[e, i, k] → [e, k, u], whose derivatives are written out.
 
     XLA derives sums over channels that it does not vectorise, and which would take four fifths of all time; as products
     of small matrices they are fast.

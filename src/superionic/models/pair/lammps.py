@@ -27,8 +27,6 @@ def pair_commands(potential: PairPotential, symbols: Sequence[str]) -> tuple[str
 
     Parameters
     ----------
-    potential
-        The pair potential.
     symbols
         Chemical symbol of each type, in order.
     """

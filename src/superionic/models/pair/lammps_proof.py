@@ -59,11 +59,6 @@ def displaced_cell() -> Atoms:
 def prove(settings: Mapping[str, Any], inputs: Mapping[str, Any] | None = None, context: Any = None) -> dict[str, Any]:
     """Compare LAMMPS with our pair potential and with the values on record (a task).
 
-    Parameters
-    ----------
-    settings, inputs, context
-        Not used.
-
     Returns
     -------
     dict

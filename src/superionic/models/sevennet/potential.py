@@ -25,7 +25,7 @@ from ase import Atoms
 from superionic.conventions import MP_R2SCAN_SEVENNET, MP_RAW
 from superionic.errors import EngineError, PotentialError
 from superionic.potentials import checkpoints
-from superionic.potentials.base import PotentialIdentity, Prediction, weights_sha256
+from superionic.potentials.base import PotentialIdentity, Prediction
 from superionic.potentials.checkpoints import Statement, TorchPotential
 from superionic.potentials.elements import mptrj_elements
 
@@ -82,15 +82,7 @@ class SevenNetPotential(TorchPotential):
         self._modal = modal
 
     def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Return energy, forces and stress; see :class:`superionic.potentials.base.Potential`.
-
-        Raises
-        ------
-        PotentialError
-            If an element is not covered.
-        CalculationFailed
-            If a position is not finite or the cell has no volume.
-        """
+        """Return energy, forces and stress; see :class:`superionic.potentials.base.Potential`."""
         import sevenn._keys as key
         from sevenn.atom_graph_data import AtomGraphData
         from sevenn.train.dataload import unlabeled_atoms_to_graph
@@ -144,20 +136,14 @@ def load(
     model
         ``"7net-0"`` (default), ``"7net-l3i5"``, ``"7net-mf-0/PBE"`` or ``"7net-mf-0/R2SCAN"``; with ``file`` a name
         for the model in it.
-    weights
-        Complete fine-tuned weights, by the names of the model's own state dict.
-    threads
-        Number of torch's threads, a setting of the whole process.
     file
         A checkpoint of SevenNet (``.pth``).
     modal
         Level of theory; required for a ``file`` with several.
-    energy_convention, level_of_theory
-        Convention and level of theory of the energies of ``file``.
     precision
         ``"float32"``.
-    device
-        Torch device.
+    weights, threads, energy_convention, level_of_theory, device
+        As for :class:`superionic.potentials.checkpoints.TorchPotential`.
 
     Raises
     ------
@@ -199,15 +185,8 @@ def load(
         options = {"energy_convention": energy_convention, "level_of_theory": level_of_theory, "modal": modal}
         record = _of_file(digest, model, options, elements=checkpoints.by_number(config["chemical_species"]))
     if weights is not None:
-        digest = weights_sha256(weights)
         checkpoints.load_weights(network, weights, "SevenNet")
-    identity = replace(
-        record,
-        version=checkpoints.installed_version("sevenn"),
-        checkpoint_sha256=digest,
-        level_of_theory=record.level_of_theory if weights is None else f"fine-tuned from: {record.level_of_theory}",
-        fine_tuned=weights is not None,
-    )
+    identity = checkpoints.as_loaded(record, "sevenn", digest, weights)
     return SevenNetPotential(
         identity,
         network,

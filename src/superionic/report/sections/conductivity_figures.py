@@ -169,8 +169,6 @@ def upper_bounds(
     ----------
     points
         1000/T, the estimate, and the name of its subject.
-    unit
-        Unit of the estimates.
     colour
         Colour of the series that they belong to.
     named

@@ -15,8 +15,6 @@ def section(results: Results, files: Sequence[str]) -> Section:
 
     Parameters
     ----------
-    results
-        The results.
     files
         Paths, relative to the page, of further files beside tables and figures.
     """

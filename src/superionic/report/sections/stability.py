@@ -38,8 +38,6 @@ class MaterialStability:
 
     Attributes
     ----------
-    lowest
-        The lowest ordering.
     end_members
         Reduced formulas of the end members of the hull.
     compared

@@ -72,10 +72,6 @@ def run(
     ----------
     settings
         The ``analyse`` section.
-    bench
-        The workbench.
-    runs
-        Runs of the stage *transport*.
     transfer
         Error from the step from teacher to student; None if no student drove the runs, or if it is unknown.
     crystals

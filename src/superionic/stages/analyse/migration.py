@@ -45,8 +45,6 @@ def migration_records(
     ----------
     settings
         The ``analyse`` section.
-    bench
-        The workbench.
     runs
         Runs of the stage *transport*, each with the outcome of its analysis.
     crystals

@@ -28,8 +28,6 @@ def observed_runs(
     ----------
     settings
         The ``analyse`` section.
-    bench
-        The workbench.
     runs
         Runs of the stage *transport* whose transport was analysed.
     """

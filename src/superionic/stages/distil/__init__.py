@@ -58,8 +58,6 @@ class DistilOutput:
 
     Attributes
     ----------
-    result
-        For the reader.
     students
         The tasks with the weights of each member; see :func:`committee_of`.
     """
@@ -81,8 +79,6 @@ def run(
     ----------
     settings
         The ``distil`` section, its gaps filled (see :func:`superionic.settings.distil.resolved`).
-    bench
-        The workbench.
     candidates
         Relaxed orderings of the whole campaign; references are left out.
     teacher

@@ -51,10 +51,6 @@ class ComparedRun:
     ----------
     name
         Ordering and temperature.
-    candidate
-        The ordering.
-    temperature_K
-        Its temperature.
     start
         Structure at which the NVT part starts, in the average cell of the teacher's NPT part.
     npt, production

@@ -14,12 +14,13 @@ import numpy as np
 from superionic.dynamics.md import Segment
 from superionic.dynamics.monitors import Limits
 from superionic.execution.codec import from_tree
+from superionic.execution.runner import Outcome
 from superionic.execution.task import Context, Task, ref_of, task
 from superionic.models.nep.potential import VERSION as NEP_VERSION
 from superionic.models.nep.state import Epoch, NepOptions, NepState
 from superionic.results.identity import ONCE
 from superionic.results.student import Exploration
-from superionic.stages.base import ChosenPotential, FloatArray, IntArray, Weights, Workbench
+from superionic.stages.base import Candidate, ChosenPotential, FloatArray, IntArray, Weights, Workbench
 from superionic.stages.distil.data import PART_OF_RUN, ComparedRun, LabelledBatch, distorted, nvt, wrapped
 from superionic.training.committee import member_split
 from superionic.training.distillation import (
@@ -190,31 +191,36 @@ def explore(
     outcomes = iter(bench.runner.gather([segment for segments in chains for segment in segments]))
     made = []
     for (run, member), segments in zip(walks, chains, strict=True):
-        clean, ended, collected = 0.0, "", 0
-        grades: list[float] = []
-        good = []
-        for outcome in [next(outcomes) for _ in segments]:
-            if outcome.failure is not None:
-                ended = ended or outcome.failure.reason
-                continue
-            value = outcome.value
-            good.append(outcome.task)
-            collected += len(value.collected_grades)
-            grades += [float(grade) for grade in value.extrapolation]
-            if not ended:
-                clean = value.state.step * settings.timestep_fs * 1.0e-3
-                ended = value.stopped or ""
-        seen = Exploration(
-            ordering=run.candidate.ordering,
-            member=member + 1,
-            key=segments[-1].key,
-            clean_ps=clean,
-            ended=ended,
-            worst_grade=max(grades, default=None),
-            collected=collected,
-        )
-        made.append(HotRun(run, tuple(good), seen))
+        of_run = [next(outcomes) for _ in segments]
+        made.append(HotRun(run, *exploration_of(run.candidate, member, of_run, settings.timestep_fs)))
     return made
+
+
+def exploration_of(
+    candidate: Candidate,
+    member: int,
+    outcomes: Sequence[Outcome[Segment]],
+    timestep_fs: float,
+    temperature_K: float | None = None,
+) -> tuple[tuple[Task[Segment], ...], Exploration]:
+    """Return the segments of a student's run that did not fail, and how far the run came."""
+    clean, ended, collected = 0.0, "", 0
+    grades: list[float] = []
+    good = []
+    for outcome in outcomes:
+        if outcome.failure is not None:
+            ended = ended or outcome.failure.reason
+            continue
+        value = outcome.value
+        good.append(outcome.task)
+        collected += len(value.collected_grades)
+        grades += [float(grade) for grade in value.extrapolation]
+        if not ended:
+            clean = value.state.step * timestep_fs * 1.0e-3
+            ended = value.stopped or ""
+    key, worst = outcomes[-1].task.key, max(grades, default=None)
+    seen = Exploration(candidate.ordering, member + 1, key, clean, ended, worst, collected, temperature_K)
+    return tuple(good), seen
 
 
 def collected_frames(

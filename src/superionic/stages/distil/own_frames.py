@@ -48,8 +48,6 @@ class GateRun:
         All of it.
     frames
         The task with the frames that are labelled.
-    labels
-        Their labels by the teacher, batch by batch.
     """
 
     candidate: Candidate

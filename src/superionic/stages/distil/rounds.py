@@ -21,7 +21,7 @@ from superionic.results.student import Exploration
 from superionic.stages.base import ChosenPotential, FloatArray, IntArray, Workbench, load
 from superionic.stages.chains import Phase, chain, md_settings
 from superionic.stages.distil.data import LabelledBatch, labels_of, wrapped
-from superionic.stages.distil.learning import Dataset, Parts
+from superionic.stages.distil.learning import Dataset, Parts, exploration_of
 from superionic.stages.distil.seeds import SeedStructure, Start
 from superionic.training.committee import member_split
 from superionic.training.distillation import (
@@ -87,8 +87,6 @@ def runs_of(
 
     Parameters
     ----------
-    settings, bench
-        Of the stage.
     starts
         Orderings; runs take turns with them.
     students
@@ -136,30 +134,9 @@ def runs_of(
     outcomes = iter(bench.runner.gather([segment for segments in chains for segment in segments]))
     made = []
     for (member, _, start, temperature, _, _), segments in zip(plans, chains, strict=True):
-        clean, ended = 0.0, ""
-        grades: list[float] = []
-        good = []
-        for outcome in [next(outcomes) for _ in segments]:
-            if outcome.failure is not None:
-                ended = ended or outcome.failure.reason
-                continue
-            value = outcome.value
-            good.append(outcome.task)
-            grades += [float(grade) for grade in value.extrapolation]
-            if not ended:
-                clean = value.state.step * settings.timestep_fs * 1.0e-3
-                ended = value.stopped or ""
-        seen = Exploration(
-            ordering=start.candidate.ordering,
-            member=member + 1,
-            key=segments[-1].key,
-            clean_ps=clean,
-            ended=ended,
-            worst_grade=max(grades, default=None),
-            collected=0,
-            temperature_K=float(temperature),
-        )
-        made.append(OwnRun(start, member, tuple(good), seen))
+        of_run = [next(outcomes) for _ in segments]
+        good, seen = exploration_of(start.candidate, member, of_run, settings.timestep_fs, float(temperature))
+        made.append(OwnRun(start, member, good, seen))
     return made
 
 

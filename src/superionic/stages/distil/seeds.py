@@ -35,8 +35,6 @@ class Start:
 
     Attributes
     ----------
-    candidate
-        The ordering.
     seed
         The task that brings it to the cell of its crystal.
     """
@@ -51,8 +49,6 @@ class Seeds:
 
     Attributes
     ----------
-    starts
-        Orderings.
     labels
         Tasks of the teacher's labels.
     distorted, contacts, frames, relaxed
@@ -78,8 +74,6 @@ def starts_of(
 
     Parameters
     ----------
-    settings, bench
-        Of the stage.
     candidates
         Relaxed orderings; references are left out.
     crystal_cells

@@ -46,8 +46,6 @@ def run(
     ----------
     settings
         The ``enumerate`` section.
-    bench
-        The workbench.
     spaces
         Crystals × compositions × supercells.
     left_out
@@ -111,8 +109,6 @@ def references(bench: Workbench, inputs: Sequence[CrystalText]) -> list[Candidat
 
     Parameters
     ----------
-    bench
-        The workbench.
     inputs
         The phases, in a form that tasks can read.
 

@@ -67,8 +67,6 @@ class OrderingEnergy:
         Energy of the supercell.
     largest_displacement_A
         Largest displacement of an ion in the relaxation.
-    n_steps
-        Number of steps of the relaxation.
     """
 
     energy_eV: float
@@ -101,8 +99,6 @@ def learned_orderings(
     ----------
     settings
         The section ``enumerate.monte_carlo``.
-    bench
-        The workbench.
     spaces
         Cell and composition of each space.
     potential

@@ -130,8 +130,6 @@ class KeptOrdering:
     ----------
     atoms
         Its unrelaxed structure.
-    n_atoms
-        Its number of atoms.
     degeneracy, ewald_eV, times_drawn
         As in :class:`superionic.results.orderings.EnumeratedOrdering`.
     """

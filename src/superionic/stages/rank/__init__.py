@@ -61,8 +61,6 @@ def run(
     ----------
     settings
         The ``rank`` section.
-    bench
-        The workbench.
     candidates, references
         Orderings of the enumeration, and ordered end members.
     potential

@@ -38,8 +38,6 @@ class Group:
 
     Attributes
     ----------
-    material, formula
-        The material of the orderings, and its formula.
     members
         All orderings, in the order of the pre-screen.
     scouts, pilots, alive, audited

@@ -111,8 +111,6 @@ class Member:
 
     Attributes
     ----------
-    candidate
-        The ordering.
     start
         Its initial structure: a part of a task's result.
     deformation
@@ -148,10 +146,6 @@ class Relaxations:
 
     Attributes
     ----------
-    bench
-        The workbench.
-    potential
-        The potential.
     settings
         The ``rank`` section: force, steps, optimiser and cell.
     tail
@@ -168,8 +162,6 @@ class Relaxations:
 
         Parameters
         ----------
-        members
-            Members, which are modified.
         steps
             Number of steps of the optimiser.
         what

@@ -51,8 +51,6 @@ class ChosenFrames:
 
     Attributes
     ----------
-    snapshots
-        The structures.
     frames
         Indices of their frames.
     chosen_by
@@ -97,15 +95,11 @@ def run(
     ----------
     settings
         The ``sample`` section.
-    bench
-        The workbench.
     candidates
         The selected orderings.
     potential
         The potential that drives the dynamics: the universal one, or that of the round before. The disagreement of a
         committee is evaluated where it decides the choice of frames.
-    temperature_K
-        Temperature of this round.
     count
         Number of snapshots of each run.
     explore
@@ -113,8 +107,6 @@ def run(
         snapshots. None for plain sampling.
     round_label
         Distinguishes the runs of this round from those of others at the same temperature.
-    number
-        Number of the round.
 
     Returns
     -------

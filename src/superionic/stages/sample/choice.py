@@ -82,14 +82,10 @@ def choose(
 
     Parameters
     ----------
-    frames
-        The run.
     count
         Largest number of frames, in addition to those taken.
     method, mixture
         ``sample.snapshot_method`` and ``sample.snapshot_mixture`` of the campaign file.
-    rng
-        Source of randomness.
     candidate_frames
         Number of frames that methods based on features consider.
     potential

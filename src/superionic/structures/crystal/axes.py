@@ -36,13 +36,6 @@ def formula_unit(crystal: DisorderedCrystal, axes: Sequence[Axis] = ()) -> tuple
     varies; those that follow are left out for the same reason, where two others remain. So are amounts that are not
     integers, unless they become so together with the species that share their sites (Ti10.2 and Al1.8).
 
-    Parameters
-    ----------
-    crystal
-        The crystal.
-    axes
-        The axes.
-
     Returns
     -------
     formula, number per parent cell
@@ -102,8 +95,6 @@ def apply_point(
     ----------
     crystal
         The parent; it may hold either end of an axis, or a mixture.
-    axes
-        The axes.
     point
         Value of each variable.
     oxidation_states

@@ -126,8 +126,6 @@ def integer_compositions(
 
     Parameters
     ----------
-    crystal
-        The parent.
     supercell
         Anything that :meth:`Supercell.parse` reads.
     oxidation_states

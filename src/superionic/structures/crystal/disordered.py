@@ -331,8 +331,6 @@ def crystal_from_sites(
 
     Parameters
     ----------
-    name
-        Name of the crystal.
     cell_A, fractional
         (3, 3) in Å and (n, 3).
     occupancies

@@ -111,7 +111,7 @@ def nearest_vectors(
 
 
 def has_integer_solution(coefficients: IntArray, totals: IntArray) -> bool:
-    """Tell whether A c = b has a solution in integers of any size (by column operations to echelon form)."""
+    """Return whether A c = b has a solution in integers of any size (by column operations to echelon form)."""
     columns = [list(map(int, c)) for c in np.unique(coefficients.T, axis=0) if np.any(c)]
     rest = [int(v) for v in totals]
     for row in range(len(rest)):
@@ -144,7 +144,7 @@ def has_integer_solution(coefficients: IntArray, totals: IntArray) -> bool:
 
 
 def _has_real_solution(problem: IntegerProblem) -> bool:
-    """Tell whether the equations and the box have a common point in real numbers."""
+    """Return whether the equations and the box have a common point in real numbers."""
     from scipy.optimize import linprog
 
     result = linprog(

@@ -21,8 +21,6 @@ def with_occupancies(
 
     Parameters
     ----------
-    crystal
-        The parent.
     occupancies
         By name of the sublattice; the rest up to 1 is vacant.
 
@@ -49,8 +47,6 @@ def substitute(
 
     Parameters
     ----------
-    crystal
-        The parent.
     replacements
         For each species to be replaced the fractions of the species that take its place, such as
         ``{"Cl": {"Cl": 0.5, "Br": 0.5}}`` for half of the chlorine. Fractions must sum to 1; ``"X"`` is vacancy.
@@ -107,8 +103,6 @@ def redistribute(
 
     Parameters
     ----------
-    crystal
-        The crystal.
     targets
         Amount per parent cell of each species of the family on these sublattices (``"X"`` is the vacancy); they sum
         to what the sublattices hold of the family.
@@ -166,8 +160,6 @@ def follow_neutrality(
 
     Parameters
     ----------
-    crystal
-        The crystal.
     follower
         The species.
     oxidation_states

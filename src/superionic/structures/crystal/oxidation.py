@@ -147,8 +147,6 @@ def find_oxidation_states(
     mixed_valence
         Let one element that is known in several states have an average in between, where integers leave more than
         the tolerance, or a net charge that small changes of the occupancies cannot take away.
-    where
-        The file, for errors.
 
     Returns
     -------
@@ -331,7 +329,7 @@ def _can_be_neutral(
     most: float = MAX_DEVIATION,
     part: float = 0.5,
 ) -> bool:
-    """Tell whether small changes of the occupancies can remove a net charge.
+    """Return whether small changes of the occupancies can remove a net charge.
 
     On each site a species may be replaced by those of other charge: by no more than a largest deviation, and by no
     more than a given fraction of its occupancy.

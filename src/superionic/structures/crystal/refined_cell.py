@@ -33,8 +33,6 @@ class RefinedCell:
     ----------
     lengths_A, angles_deg
         a, b, c and α, β, γ.
-    volume_A3
-        Volume of the cell.
     composition
         Amount of each element in the cell.
     formula_units
@@ -82,8 +80,6 @@ class CellDifference:
         Difference of the volumes relative to the refined one.
     lengths_percent
         The same for a, b and c.
-    angles_difference_deg
-        Differences of α, β and γ.
     """
 
     lengths_A: Triple
@@ -136,8 +132,6 @@ def compare_with_refined(
 
     Parameters
     ----------
-    refined
-        Cell of the crystal.
     lengths_A, angles_deg
         a, b, c and α, β, γ of the calculated cell.
     supercell

@@ -120,8 +120,6 @@ class SupercellSites:
         of the parent that keep the lattice of the supercell, its translations included, modulo that lattice.
     orbits
         (n,) index of the parent's sublattice of each site.
-    supercell
-        The matrix.
     alternatives
         (n_pairs, 2): sites i < j of different groups of one unit, of which only one can be there.
     """
@@ -238,8 +236,6 @@ def supercell_sites(crystal: DisorderedCrystal, supercell: Supercell | str | Seq
 
     Parameters
     ----------
-    crystal
-        The parent.
     supercell
         Anything that :meth:`Supercell.parse` reads.
 
@@ -342,7 +338,7 @@ def _demand_size(crystal: DisorderedCrystal, supercell: Supercell) -> None:
 
 
 def _keeps_lattice(rotation: IntArray, matrix: IntArray) -> bool:
-    """Tell whether the rotated vectors of the supercell lie on the supercell's lattice."""
+    """Return whether the rotated vectors of the supercell lie on the supercell's lattice."""
     image = (matrix @ rotation.T) @ np.linalg.inv(matrix.astype(np.float64))
     return bool(np.all(np.abs(image - np.round(image)) < 1e-6))
 

@@ -21,10 +21,6 @@ def to_pymatgen(
 
     Parameters
     ----------
-    sites
-        The supercell.
-    ordering
-        A decoration of it.
     oxidation_states
         Charges in e, which the species then carry.
 
@@ -66,8 +62,6 @@ def crystal_to_pymatgen(crystal: DisorderedCrystal, *, oxidation_states: Mapping
 
     Parameters
     ----------
-    crystal
-        The crystal.
     oxidation_states
         Charges in e, which the species then carry.
 

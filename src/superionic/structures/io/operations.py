@@ -36,8 +36,6 @@ def parse_operation(text: str, where: str) -> Operation:
     ----------
     text
         Three expressions in x, y and z; a fourth part (time reversal, in magnetic CIFs) is ignored.
-    where
-        Place in the file, for error messages.
 
     Returns
     -------
@@ -104,8 +102,6 @@ def check_group(rotations: IntArray, translations: FloatArray, where: str) -> tu
     ----------
     rotations, translations
         (n, 3, 3) and (n, 3).
-    where
-        Place in the file, for error messages.
 
     Returns
     -------
@@ -158,7 +154,7 @@ def _near(difference: FloatArray) -> NDArray[np.bool_]:
 
 
 def fits_cell(rotations: IntArray, cell_A: FloatArray) -> bool:
-    """Tell whether rotations keep the lengths and angles of a cell, within 3 %."""
+    """Return whether rotations keep the lengths and angles of a cell, within 3 %."""
     metric = cell_A @ cell_A.T
     turned = np.einsum("gba,bc,gcd->gad", rotations, metric, rotations)
     scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))

@@ -82,8 +82,6 @@ def crystal_of_text(
     ----------
     text, kind, where
         As in :func:`sites_of_text`.
-    name
-        Name of the crystal.
     symprec
         Distance tolerance in Å for finding the symmetry.
     keep_empty

@@ -74,7 +74,7 @@ def known_element(letters: str) -> str | None:
 
 
 def writes_capitals(symbols: Collection[str]) -> bool:
-    """Tell whether two letters in capitals are one element in a file with these symbols or labels."""
+    """Return whether two letters in capitals are one element in a file with these symbols or labels."""
     runs = {match.group() for s in symbols if (match := re.match(r"[A-Za-z]+", s)) is not None}
     return any(
         len(run) == 2
@@ -231,7 +231,7 @@ def _by_prefix(run: str, named: Collection[str] | None) -> str | None:
 
 
 def _is_group(tail: str, named: Collection[str]) -> bool:
-    """Tell whether what follows an element begins with another element of the formula, as in OH."""
+    """Return whether what follows an element begins with another element of the formula, as in OH."""
     return any(tail[:n][:1].isupper() and known_element(tail[:n]) in named for n in (1, 2) if len(tail) >= n)
 
 
@@ -287,8 +287,6 @@ def compare_with_formula(
 
     Parameters
     ----------
-    formula
-        The sum formula.
     amounts
         Atoms of each element in the cell.
     units

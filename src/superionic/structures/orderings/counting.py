@@ -67,8 +67,6 @@ def count_orderings(sites: SupercellSites, composition: IntegerComposition) -> O
 
     Parameters
     ----------
-    sites
-        The supercell.
     composition
         The counts on its groups of sites.
 
@@ -105,8 +103,6 @@ def count_all_compositions(
 
     Parameters
     ----------
-    sites
-        The supercell.
     groups
         (indices of the sites, number of species, the vacancy counted as one) of each group that has a choice.
     exchangeable
@@ -154,8 +150,6 @@ class SupercellCount:
 
     Parameters
     ----------
-    supercell
-        Its matrix.
     composition
         The counts on its groups of sites; None for all compositions together.
     raw, distinct, group_order

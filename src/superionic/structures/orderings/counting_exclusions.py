@@ -46,8 +46,6 @@ def count_allowed(space: OrderingSpace, *, budget: float = DEFAULT_BUDGET) -> Or
 
     Parameters
     ----------
-    space
-        The space.
     budget
         Work allowed, in words of 64 bits touched.
 
@@ -77,10 +75,6 @@ def estimate_allowed(space: OrderingSpace, rng: np.random.Generator, n: int) -> 
 
     Parameters
     ----------
-    space
-        The space.
-    rng
-        Source of randomness.
     n
         Number of random decorations.
 

@@ -139,8 +139,6 @@ def occupancy_bounds(
 
     Parameters
     ----------
-    crystal, sites
-        The parent and a supercell of it.
     min_distance_A, oxidation_states
         As in :func:`find_contacts`.
     """

@@ -183,10 +183,6 @@ class InvariantDecorations:
         ----------
         index
             The class; the decorations are invariant under its representative.
-        n
-            Number of draws.
-        rng
-            Source of randomness.
 
         Returns
         -------

@@ -93,8 +93,6 @@ class Walker:
 
     Parameters
     ----------
-    space
-        The space.
     capacity
         Orderings that one step may write.
     matrix, charges

@@ -81,8 +81,6 @@ def list_ordering_table(space: OrderingSpace, *, limit: int = 1_000_000) -> Orde
 
     Parameters
     ----------
-    space
-        The space.
     limit
         Refuse to list more than this many. Without exclusions they are counted first, which takes milliseconds.
 

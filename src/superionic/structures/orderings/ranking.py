@@ -35,16 +35,12 @@ class Tie:
 
     Parameters
     ----------
-    energy_eV
-        Their energy.
     members
         Number of distinct orderings of this energy.
     raw
         Number of decorations of this energy.
     taken
         Number of them selected, one at random from each of as many equal stretches of the listing.
-    seed
-        Seed of the selection.
     """
 
     energy_eV: float

@@ -63,12 +63,6 @@ def sample_uniform_orbits(
 
     Parameters
     ----------
-    space
-        The space.
-    n
-        Number of draws.
-    rng
-        Source of randomness.
     budget
         Work allowed for counting those that respect the exclusions, in 64-bit words. Beyond it decorations are drawn
         without the exclusions and those that violate them rejected, which is exact as well; where fewer than one in a
@@ -154,8 +148,6 @@ def canonicalise(space: OrderingSpace, decorations: CodeArray) -> tuple[CodeArra
 
     Parameters
     ----------
-    space
-        The space.
     decorations
         (m, n_free) codes.
 
@@ -201,10 +193,6 @@ def find_allowed(
 
     Parameters
     ----------
-    space
-        The space.
-    rng
-        Source of randomness.
     steps
         Number of moves tried.
     budget

@@ -63,8 +63,6 @@ class ClusterBasis:
         (n_free,) block of each site.
     functions
         For each block (n_codes, n_functions) the site functions φ.
-    orbits
-        The clusters.
     ewald
         Point-charge energy as the first term, or None.
     """

@@ -212,7 +212,7 @@ def _round_lengths(total: int) -> list[int]:
 
 
 def _all_agree(searches: Sequence[_Search], keep: int) -> bool:
-    """Tell whether all searches have the same lowest orderings, each reached by two or more of them."""
+    """Return whether all searches have the same lowest orderings, each reached by two or more of them."""
     lowest = [min(v for v, _ in s.pool.values()) for s in searches]
     if max(lowest) > min(lowest) + SAME_ENERGY_EV:
         return False

@@ -38,8 +38,6 @@ class ClusterSurrogate:
         Its terms.
     coefficients_eV
         (n_terms,) 0 for terms beyond the cutoffs.
-    constant_eV
-        e₀.
     error_eV, training_error_eV
         Root-mean-square errors per cell: leave-one-out, and on the training data.
     penalty

@@ -127,8 +127,6 @@ class TrajectoryReader(Protocol):
 
     Attributes
     ----------
-    name
-        Name of the file.
     format
         Name of the format.
     symbols

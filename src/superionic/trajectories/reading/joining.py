@@ -74,7 +74,7 @@ class Plan:
 
 
 def same_axis(one: Plan, other: Plan) -> bool:
-    """Tell whether two plans put all frames at the same positions."""
+    """Return whether two plans put all frames at the same positions."""
     gone = [[each for each in plan.replaced if each] for plan in (one, other)]
     if one.spacing != other.spacing or gone[0] != gone[1]:
         return False

@@ -283,7 +283,7 @@ class LammpsDumpReader:
 
 
 def _is_row(line: bytes) -> bool:
-    """Tell whether a line where a frame should have ended is one of atoms."""
+    """Return whether a line where a frame should have ended is one of atoms."""
     return line[:1].isdigit() or (line[:1] in b"-. " and bool(line.strip()))
 
 

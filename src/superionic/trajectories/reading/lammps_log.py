@@ -50,13 +50,7 @@ class LammpsRun:
 
 
 def beside(path: Path) -> LammpsRun:
-    """Read ``log.lammps`` in the folder of a dump, if it has the command that wrote the file of this name.
-
-    Parameters
-    ----------
-    path
-        Path of the dump.
-    """
+    """Read ``log.lammps`` in the folder of a dump, if it has the command that wrote the file of this name."""
     try:
         with open_regular(path.parent / LOG, _MOST_BYTES) as file:
             return of_log(_lines(file), path.name)
@@ -93,8 +87,6 @@ def of_log(lines: Iterable[str], dump: str) -> LammpsRun:
 
     Parameters
     ----------
-    lines
-        Lines of the log.
     dump
         Name of the dump.
     """

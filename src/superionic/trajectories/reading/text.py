@@ -179,7 +179,7 @@ class Window:
         return tuple(column_words)
 
     def unfinished(self, at: int) -> bool:
-        """Tell whether the file ends at index ``at`` in the middle of a number, as far as can be determined.
+        """Return whether the file ends at index ``at`` in the middle of a number, as far as can be determined.
 
         A file cut off between two digits ends in a number that looks complete. It counts as complete only if it has as
         many decimals as the number above it.

@@ -173,7 +173,7 @@ def _head_ends(window: Window) -> int:
 
 
 def _is_named(window: Window) -> bool:
-    """Tell whether the structure at the start of the window is named: the first, the last, the primitive cell."""
+    """Return whether the structure at the start of the window is named: the first, the last, the primitive cell."""
     while window.end - window.begin < _LONGEST_TAG and window.more():
         pass
     tag = bytes(window.data[window.begin : min(window.end, window.begin + _LONGEST_TAG)])

@@ -255,7 +255,7 @@ class XdatcarReader:
 
 
 def is_vasp4(first: bytes) -> bool:
-    """Tell whether these are the first bytes of a VASP 4 XDATCAR."""
+    """Return whether these are the first bytes of a VASP 4 XDATCAR."""
     lines = first.split(b"\n", 5)
     return len(lines) > 4 and lines[3].strip() == _VASP4_MARK and lines[0].split()[:1] == lines[0].split()[1:2]
 
@@ -346,14 +346,14 @@ def _whole_numbers(line: bytes) -> tuple[int, ...]:
 
 
 def _has_element(window: Window, at: int) -> bool:
-    """Tell whether an element follows the position in the row at ``at``."""
+    """Return whether an element follows the position in the row at ``at``."""
     row = window.line(at)
     words = () if row is None else row[0].split()
     return len(words) == 4 and words[3].isalpha()
 
 
 def _is_row(window: Window, at: int, n_columns: int) -> bool:
-    """Tell whether a row of atoms is at ``at``, where a frame should have ended."""
+    """Return whether a row of atoms is at ``at``, where a frame should have ended."""
     row = window.line(at)
     words = () if row is None else row[0].split()
     if len(words) < 3 or len(words) != n_columns or words[0][:1].isalpha():

@@ -91,7 +91,7 @@ class Cache:
         return facts, arrays, cells
 
     def complete(self, facts: Mapping[str, Any]) -> bool:
-        """Tell whether all files had been read when this state was saved."""
+        """Return whether all files had been read when this state was saved."""
         return bool(facts.get("complete"))
 
     def append(self, positions: npt.NDArray[np.float32], cells: npt.NDArray[np.float64]) -> None:

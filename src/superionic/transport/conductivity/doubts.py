@@ -74,8 +74,6 @@ class Verdict:
 
     Attributes
     ----------
-    temperature_K
-        The temperature.
     kind, severity, words
         Those of the gravest doubt; without one, ``sound``, with ``caution`` for an interval that is only fair.
     """
@@ -161,8 +159,6 @@ def about_directions(
 
     Parameters
     ----------
-    directions
-        Lines of the directions.
     line
         Line of the mean.
     values
@@ -311,8 +307,6 @@ def judge(temperature_K: float, value: ConductivityAt | None, doubts: Sequence[D
 
     Parameters
     ----------
-    temperature_K
-        The temperature.
     value
         σ at this temperature; None where it cannot be stated.
     doubts

@@ -31,8 +31,6 @@ class ConductivityAt(Shown):
 
     Attributes
     ----------
-    temperature_K
-        The temperature.
     value_S_per_cm
         σ; for an upper bound (`is_upper_bound`) read ``interval95_S_per_cm[1]`` instead.
     interval68_S_per_cm, interval95_S_per_cm
@@ -105,8 +103,6 @@ def read_off(
     ----------
     line
         A fit of σ in S/cm with errors, of the form ``lnSigmaT``.
-    temperature_K
-        Temperature at which to read it.
     transfer
         Error that a student potential adds; independent, so added in quadrature to the logarithm's.
     model_form

@@ -104,8 +104,6 @@ class TemperaturePoint:
 
     Attributes
     ----------
-    temperature_K, n_runs
-        The temperature, and the number of runs.
     conductivity_S_per_cm, diffusivity_cm2_per_s
         Nernst–Einstein σ, and D*.
     ionic_conductivity_S_per_cm, haven_ratio

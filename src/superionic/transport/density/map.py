@@ -23,8 +23,6 @@ class FrameworkSite:
 
     Attributes
     ----------
-    symbol
-        Element.
     position_A
         Cartesian position.
     """
@@ -41,8 +39,6 @@ class DensityMap:
     ----------
     cell_A
         (3, 3) mean cell, rows are vectors.
-    framework
-        Atoms of the framework.
     isovalue_per_A3
         Level of the surface to draw (∫P = 1).
     smoothing_A

@@ -29,8 +29,6 @@ class LaggedFrames:
 
     Parameters
     ----------
-    lags
-        Lags in frames.
     stride
         Interval between time origins, in frames.
     columns

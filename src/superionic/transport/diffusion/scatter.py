@@ -23,8 +23,6 @@ class Scatter:
 
     Attributes
     ----------
-    variance, degrees_of_freedom
-        The variance, and its degrees of freedom.
     exchanged
         Whether walkers change between fast and slow during the run, so that which were fast is part of the chance.
     """

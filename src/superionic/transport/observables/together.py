@@ -73,8 +73,6 @@ def observe(
         Time between frames.
     observables
         Some of :data:`OBSERVABLES`.
-    temperature_K
-        Temperature of the run.
     reference, masses
         (n_atoms,) mask of the atoms that define the drift (not removed without one), and their weights in the mean.
     occupation

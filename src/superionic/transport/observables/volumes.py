@@ -59,8 +59,6 @@ class MeanCell:
     ----------
     lengths_A, angles_deg
         a, b, c and α, β, γ.
-    volume_A3
-        Volume of the cell.
     volume_per_atom_A3
         Volume per atom; None if the number of atoms is unknown.
     discarded_ps

@@ -39,8 +39,6 @@ class ConcertedJumps:
     ----------
     window_ps, distance_A
         Largest separation of partners in time, and of the nearest of their sites (start or end).
-    n_jumps
-        Number of jumps analysed.
     fraction, fraction_error
         Share of jumps that have a partner, and its standard error from ten parts of the run.
     by_chance, by_chance_error

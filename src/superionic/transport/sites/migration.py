@@ -60,8 +60,6 @@ class Migration:
     ----------
     density, percolation
         Density of the ions, and the barriers at which it spans the crystal; the latter None without a temperature.
-    occupation, network
-        Site occupation with its jumps, and the network of jumps.
     concerted
         Jumps with a partner nearby in time and space; None with too few jumps.
     clusters, alone, together

@@ -80,8 +80,6 @@ class CrystalFit:
 
     Attributes
     ----------
-    name
-        Name of the crystal.
     supercell
         Vectors of the run's cell in those of the crystal, as rows.
     strain

@@ -31,8 +31,6 @@ class FreeEnergyProfile:
     free_energy_eV, error_eV
         (n,) free energy relative to the lowest point of the path, and its standard error from parts of the run (NaN if
         the run is too short to divide).
-    temperature_K
-        Temperature of the run.
     """
 
     fractional: FloatArray
@@ -81,8 +79,6 @@ def free_energy_profile(
     start, end
         Fractional coordinates, unwrapped: the end may be an image of the start in another cell. The path begins and
         ends at the densest voxel within 0.7 Å.
-    temperature_K
-        Temperature of the run.
     smoothing_A
         Width of the Gaussian that smooths the noise; its blur is removed to first order
         (:meth:`~superionic.transport.density.grid.Density.sharpened`).

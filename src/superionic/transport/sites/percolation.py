@@ -107,8 +107,6 @@ def density_percolation(
     ----------
     density
         Density of the mobile ions.
-    temperature_K
-        Temperature of the run.
     smoothing_A
         Width of the Gaussian that smooths the noise; its blur is removed to first order.
     with_errors

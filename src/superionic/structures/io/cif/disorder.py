@@ -38,16 +38,10 @@ class DisorderedRow:
 
     Attributes
     ----------
-    label, element
-        Its label and its element.
     assembly, group
         As the file gives them; "." where it does not.
-    occupancy
-        Its occupancy.
     positions
         (n, 3) its fractional coordinates in the cell.
-    where
-        Its place in the file.
     """
 
     label: str
@@ -134,7 +128,7 @@ def _refuse_groups_of_several(rows: Sequence[DisorderedRow]) -> None:
 
 
 def _sharing(rows: Sequence[DisorderedRow], cell_A: FloatArray) -> list[bool]:
-    """Tell for each row whether a row of another group of the same assembly shares its position."""
+    """Return for each row whether a row of another group of the same assembly shares its position."""
     if not rows:
         return []
     positions = np.concatenate([row.positions for row in rows])

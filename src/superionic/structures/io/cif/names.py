@@ -99,7 +99,7 @@ def check_kind(block: Block, where: str) -> None:
 
 
 def _has_meaning(block: Block, name: str) -> bool:
-    """Tell whether a name has a meaningful value; a modulation in 0 dimensions has none."""
+    """Return whether a name has a meaningful value; a modulation in 0 dimensions has none."""
     column = block.columns.get(name)
     return column is None or any(v.strip() not in {"?", ".", "", "0"} for v in column.values)
 

@@ -101,7 +101,7 @@ def _number(block: Block) -> int | None:
 
 
 def _is_first(block: Block) -> bool:
-    """Tell whether the group is P 1: by its Hall symbol, else its name, else its number."""
+    """Return whether the group is P 1: by its Hall symbol, else its name, else its number."""
     hall, name = block.value(*HALL_NAMES), block.value(*GROUP_NAMES)
     if name is None and hall is not None:
         return hall.replace(" ", "").upper() == "P1"

@@ -87,8 +87,6 @@ def parse_cif(text: str, where: str) -> list[Block]:
 
     Parameters
     ----------
-    text
-        The text of the file.
     where
         Name of the file for error messages.
 
