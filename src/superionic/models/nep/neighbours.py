@@ -84,7 +84,9 @@ class NeighbourList:
             basis[axis] = normal / length if length > 0.0 else np.eye(3)[axis]
         if not np.isfinite(basis).all():
             raise CalculationFailed("the cell is not finite, so that no neighbour list can be made")
-        inverse: FloatArray = np.linalg.inv(basis)  # here, since a compiled loop takes seconds to compile it
+        inverse = np.asarray(
+            np.linalg.inv(basis), dtype=np.float64
+        )  # here, since a compiled loop takes seconds to compile it
         self.first, self.neighbours, shift, farthest = _build(
             np.ascontiguousarray(positions_A), basis, inverse, pbc, self.cutoff_A + self.skin_A
         )
