@@ -287,6 +287,8 @@ def test_atoms_beyond_counting_apart_and_too_many_functions_are_refused() -> Non
     far = np.array([[0.0, 0.0, 0.0], [5.0e8, -5.0e8, 5.0e8]])
     with pytest.raises(CalculationFailed, match="so far apart"):
         NeighbourList(6.0).update(far, 5.0 * np.eye(3), np.ones(3, dtype=bool))
+    with pytest.raises(CalculationFailed, match="not finite"):
+        NeighbourList(6.0).update(far, np.nan * np.eye(3), np.ones(3, dtype=bool))
     arrays = model().to_arrays()
     arrays["shape"][2] = 17
     dim = 4 + 17 * 6

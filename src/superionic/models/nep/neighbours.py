@@ -68,7 +68,7 @@ class NeighbourList:
         Raises
         ------
         CalculationFailed
-            If atoms are more than some hundred thousand cells apart.
+            If atoms are more than some hundred thousand cells apart, or the cell is not finite.
         """
         cell, made_for = cell_A.tobytes(), (cell_A.tobytes(), pbc.tobytes())
         if self._still_holds(positions_A, cell_A, made_for):
@@ -82,8 +82,13 @@ class NeighbourList:
             normal = np.cross(others[0], others[1])
             length = np.linalg.norm(normal)
             basis[axis] = normal / length if length > 0.0 else np.eye(3)[axis]
+        if not np.isfinite(basis).all():
+            raise CalculationFailed("the cell is not finite, so that no neighbour list can be made")
+        inverse = np.asarray(
+            np.linalg.inv(basis), dtype=np.float64
+        )  # here, since a compiled loop takes seconds to compile it
         self.first, self.neighbours, shift, farthest = _build(
-            np.ascontiguousarray(positions_A), basis, pbc, self.cutoff_A + self.skin_A
+            np.ascontiguousarray(positions_A), basis, inverse, pbc, self.cutoff_A + self.skin_A
         )
         sizes = tuple(2 * int(most) + 1 for most in farthest)
         n_shifts = math.prod(sizes)
@@ -134,7 +139,7 @@ def _farthest_move(positions: FloatArray, before: FloatArray, map_: FloatArray) 
 
 @compiled
 def _build(  # noqa: PLR0912, PLR0915 - one compiled loop
-    positions: FloatArray, cell: FloatArray, pbc: BoolArray, cutoff: float
+    positions: FloatArray, cell: FloatArray, inverse: FloatArray, pbc: BoolArray, cutoff: float
 ) -> tuple[IntArray, IntArray, IntArray, IntArray]:
     """List of pairs: first, neighbours, and for each pair its translation as a number, with the sizes of those numbers.
 
@@ -144,7 +149,6 @@ def _build(  # noqa: PLR0912, PLR0915 - one compiled loop
     from minus the farthest.
     """
     n = len(positions)
-    inverse = np.linalg.inv(cell)
     wrapped = np.empty((n, 3))
     turns = np.zeros((n, 3), dtype=np.int64)
     reach = np.empty(3)

@@ -43,6 +43,9 @@ def sample_memories(  # noqa: PLR0912 - one loop: calls would be compiled into i
     theta = start.copy()
     samples = np.empty((n_sweeps, n))
     weight = np.empty(n_scales + 1)
+    likely = 0.0
+    for chance in chances:
+        likely += chance
     for sweep in range(n_first + n_sweeps):
         for j in range(n):
             slope = moment[j] + gram[j, j] * theta[j]
@@ -50,7 +53,7 @@ def sample_memories(  # noqa: PLR0912 - one loop: calls would be compiled into i
                 slope -= gram[j, k] * theta[k]
             precision = gram[j, j]
             if j >= 2:
-                top = math.log(1.0 - np.sum(chances))
+                top = math.log(1.0 - likely)
                 weight[0] = top
                 for s in range(n_scales):
                     p = gram[j, j] + 1.0 / scales[s] ** 2
@@ -91,7 +94,8 @@ def sample_memories(  # noqa: PLR0912 - one loop: calls would be compiled into i
                         break
             theta[j] = (value - low) * deviation
         if sweep >= n_first:
-            samples[sweep - n_first] = theta
+            for j in range(n):  # a slice would compile the message of its error, too
+                samples[sweep - n_first, j] = theta[j]
     return samples
 
 
