@@ -226,8 +226,8 @@ def _volumes(results: Results, out: _Text) -> str:
     return (
         f"Cells at {temperatures} K are means over runs of {length} ps at {number(series.pressure_GPa)} GPa with a "
         f"Nosé–Hoover chain{out.cite('nose-hoover-chain')} as thermostat and a barostat of the same kind, without "
-        "their first part, with errors from the autocorrelation; those at 0 K were relaxed by the same potential. Thermal "
-        "expansion is the slope of a weighted line through the mean volumes."
+        "their first part, with errors from the autocorrelation; those at 0 K were relaxed by the same potential. "
+        "Thermal expansion is the slope of a weighted line through the mean volumes."
     )
 
 
