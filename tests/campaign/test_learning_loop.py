@@ -16,8 +16,6 @@ from superionic.campaign.file.presets import complete, presets
 from superionic.campaign.file.schema import CampaignFile, draft_of
 from superionic.campaign.learning import judged
 from superionic.execution.ledger import LEDGER, Ledger
-from superionic.report.sections import model
-from superionic.report.table import Table
 from superionic.results.learning import Exploration
 from superionic.settings.learn import LadderSettings, LearnSettings, learning_of
 from superionic.settings.rules import broken_rules
@@ -229,59 +227,6 @@ def written(root: Path, folder: Path, learn: str = "learn: {strategy: ladder}\n"
     path = folder / "campaign.yaml"
     path.write_text(text)
     return path
-
-
-@pytest.mark.slow
-def test_a_ladder_samples_with_what_it_has_learned(root, tmp_path):
-    campaign = Campaign.load(written(root, tmp_path))
-    results = campaign.run(write_report=False)
-    runs = [run for sampled in results.sample for run in sampled.runs]
-    assert [(run.run.temperature_K, run.run.potential) for run in runs] == [
-        (300.0, "pair"),
-        (300.0, "pair"),
-        (600.0, "fine-tuned"),
-        (600.0, "fine-tuned"),
-    ]
-    assert [run.n_snapshots for run in runs] == [4, 4, 3, 3]
-    assert [sampled.round for sampled in results.sample] == [1, 2]
-    assert [labels.round for labels in results.label] == [1, 2]
-    assert sum(labels.n_requested for labels in results.label) == 14
-    first, last = results.train
-    accepted = [labels.n_accepted for labels in results.label]
-    assert first.n_train + first.n_validation + first.n_test == accepted[0]
-    assert last.n_train + last.n_validation + last.n_test == sum(accepted)
-    errors = results.validate.errors
-    assert errors.n_structures == errors.after.n_structures == last.n_test > 0
-    assert errors.after != errors.before
-    assert campaign.status().is_done
-    shown_as_sections(results)
-
-
-def shown_as_sections(results):
-    """The section has a row for each round, run and number, and the files have all digits."""
-    section = model.section(results)
-    tables = {block.caption: block for block in section.blocks if isinstance(block, Table)}
-    rounds = next(table for caption, table in tables.items() if caption.startswith("The rounds of learning"))
-    assert [row[0] for row in rounds.rows] == ["1", "2"]
-    assert len(tables["Runs from which structures for labels were taken."].rows) == 4
-    assert tables["Reference method of the labels."].rows[0] == ["code", "potential:pair"]
-    assert [plot.key for plot in section.plots] == ["learning_curve", "parity"]
-    files = {table.name: table for table in section.csv}
-    assert {len(row) == len(table.columns) for table in files.values() for row in table.rows} == {True}
-    errors = {row[2]: row[3:5] for row in files["errors.csv"].rows}
-    found = results.validate.errors
-    assert errors["rmse_force_meV_per_A"] == (found.before.rmse_force_meV_per_A, found.after.rmse_force_meV_per_A)
-    epochs = files["learning_curve.csv"]
-    assert [row[:2] for row in epochs.rows] == [
-        (n, record.epoch) for n in (1, 2) for record in results.train[0].history
-    ]
-    last = results.train[1].history[-1]
-    assert epochs.rows[-1][epochs.columns.index("train_loss")] == last.train.loss
-    parity = [row for row in files["parity.csv"].rows if row[0] == "force components"]
-    assert tuple(row[4] for row in parity) == found.parity.force_eV_per_A.after
-    said = " ".join(doubt.words for doubt in model.doubts(results))
-    assert "stand-in potential (pair)" in said
-    assert f"trained from scratch on {results.train[-1].n_train} labels" in said
 
 
 @pytest.mark.slow

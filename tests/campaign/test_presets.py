@@ -14,7 +14,7 @@ from superionic.campaign.plan import estimate_plan
 from superionic.campaign.spaces import fitting_spaces
 from superionic.enumeration.chosen import list_lowest
 from superionic.enumeration.counted import counted_spaces
-from superionic.errors import CompositionError
+from superionic.errors import CampaignFileError, CompositionError
 from superionic.execution.codec import to_tree
 from superionic.results.identity import Material, OrderedCell
 from superionic.stages.enumerate.pooled import lowest_of_all_cells
@@ -142,6 +142,8 @@ def test_a_preset_fills_every_crystal_but_no_cells_beside_those_of_the_file():
     assert (own.coupling, [str(Supercell(m)) for m in own.all_supercells]) == ("per-orbit", ["2x1x1"])
     (primitive,) = campaign(more=", supercell: primitive").crystals
     assert (primitive.primitive, len(primitive.all_supercells)) == (True, 1)
+    with pytest.raises(CampaignFileError, match="a supercell is"):
+        campaign(more=", supercell: primitive, primitive: false")
     raw = complete({"preset": "paper-a", "crystals": [{"supercell": "primitive"}, {"name": "b"}, 3]})
     assert complete(raw) == raw
 

@@ -181,7 +181,7 @@ class LearnSettings(StageSection):
             yield Problem(("production_rung",), message, "add one of them, or write `production_rung: last`")
         if self.tests is not None and getattr(label, "engine", None) == "finished":
             message = "test sets need a method that labels them, and `label.engine` is `finished`"
-            yield Problem(("tests",), message, "leave them out, or name an engine for labels")
+            yield Problem(("tests",), message, "write `tests: null`, or name an engine for labels")
 
     @rule
     def _committee_has_members(self) -> Iterator[Problem]:

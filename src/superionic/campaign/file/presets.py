@@ -98,8 +98,8 @@ def _fill_crystals(filled: dict[str, Any]) -> None:
         if not isinstance(entry, Mapping):
             continue
         crystal = merged(values if _CELLS.isdisjoint(entry) else own_cells, entry)
-        if crystal.get("supercell") in PRIMITIVE:
-            crystal |= {"supercell": [1, 1, 1], "primitive": crystal.get("primitive", True)}
+        if crystal.get("supercell") in PRIMITIVE and crystal.get("primitive") is not False:
+            crystal |= {"supercell": [1, 1, 1], "primitive": True}
         crystals[index] = crystal
 
 

@@ -12,6 +12,7 @@ from superionic.registry import models
 from superionic.report.own_results import is_fine_tuned
 from superionic.report.section import Paragraph, Section, Sources
 from superionic.report.sections.conductivity import FORMS
+from superionic.report.sections.model import going_on
 from superionic.report.words import formula_text, listing, number, plural
 from superionic.results.campaign import Results
 from superionic.results.orderings import EnumeratedSpace
@@ -93,7 +94,7 @@ def section(results: Results) -> Section:
         f"and of Böhm and Champagne{out.cite('paper A', 'paper B')}, with the Atomic Simulation Environment, pymatgen "
         f"and spglib{out.cite('ase', 'pymatgen', 'spglib')}."
     )
-    parts = (_orderings, _ranking, _hull, _labels, _training, _distillation, _dynamics, _analysis)
+    parts = (_orderings, _ranking, _hull, _labels, _training, _distillation, _volumes, _dynamics, _analysis)
     paragraphs = [head, *(part(results, out) for part in parts)]
     return Section(
         "methods", "Methods and sources", [*(Paragraph(words) for words in paragraphs if words), Sources(out.sources)]
@@ -190,6 +191,7 @@ def _training(results: Results, out: _Text) -> str:
         f"least squares, brought the labels to its energy scale. The labels were split by {train.split_by} "
         f"({train.n_train} for training, {train.n_validation} for validation, {train.n_test} for testing). The weights "
         f"of epoch {train.best_epoch}, with the lowest validation loss, were used."
+        + ("" if results.rungs is None else f" Of the rungs of the ladder, {going_on(results.rungs)}")
     )
 
 
@@ -219,6 +221,20 @@ def _distillation(results: Results, out: _Text) -> str:
         f"forces and stresses of {distil.teacher.name} on {plural(distil.learned_from.total, 'structure')}{loop}. "
         f"Extrapolation was monitored by the D-optimality of the descriptors{out.cite('maxvol')}. The students were "
         f"{compared}{further}"
+    )
+
+
+def _volumes(results: Results, out: _Text) -> str:
+    series = results.volumes
+    if series is None:
+        return ""
+    temperatures = listing([f"{t:g}" for t in sorted({each.run.temperature_K for each in series.runs})])
+    length = number(max(each.length_ps for each in series.runs))
+    return (
+        f"Cells at {temperatures} K are means over runs of {length} ps at {number(series.pressure_GPa)} GPa with a "
+        f"Nosé–Hoover chain{out.cite('nose-hoover-chain')} as thermostat and a barostat of the same kind, without "
+        "their first part, with errors from the autocorrelation; those at 0 K were relaxed by the same potential. "
+        "Thermal expansion is the slope of a weighted line through the mean volumes."
     )
 
 

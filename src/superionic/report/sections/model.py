@@ -112,7 +112,7 @@ def doubts(results: Results) -> Iterator[Statement]:
     if results.label:
         yield from _about_labels(results.label[-1].reference)
     if results.rungs is not None:
-        yield Statement("info", f"Of the rungs of the ladder, {_going_on(results.rungs)}")
+        yield Statement("info", f"Of the rungs of the ladder, {going_on(results.rungs)}")
     if results.train:
         yield from _about_training(results.trained or results.train[-1], is_fine_tuned(results))
     if results.validate is not None:
@@ -353,7 +353,7 @@ def _rung_blocks(rungs: RungComparison | None) -> Iterator[Block]:
         height=320,
     )
     yield table_of(
-        f"Mean absolute errors of each rung. {_going_on(rungs)}",
+        f"Mean absolute errors of each rung. {going_on(rungs)}",
         rungs.errors,
         [
             ("Rung", lambda row: _rung_words(row) + (" (goes on)" if row.round == rungs.goes_on else "")),
@@ -376,7 +376,7 @@ def _rung_words(row: RungErrors) -> str:
     return "pretrained" if row.temperature_K is None else f"{row.temperature_K:g} K"
 
 
-def _going_on(rungs: RungComparison) -> str:
+def going_on(rungs: RungComparison) -> str:
     """Say which rung has the smallest errors, and which one goes on."""
     named = {row.round: _rung_words(row) for row in rungs.errors}
     if rungs.best is None:
