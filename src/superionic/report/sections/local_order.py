@@ -48,7 +48,7 @@ def _in_words(results: Results, material: MaterialOrder) -> str:
     """Say which cations have anions of one element only, where there is a choice."""
     order = material.lowest[0].order
     kinds = [kind for kind in order.coordination if kind.cation != results.mobile_ion]
-    if len({element for kind in order.coordination for element, _ in kind.anions}) < 2 or not kinds:
+    if not _has_choice(order) or not kinds:
         return ""
     unmixed = [kind for kind in kinds if not kind.is_mixed and kind.anions]
     name = f"{unit_formula(results, material.formula)} ({material.material.label})"
@@ -58,6 +58,11 @@ def _in_words(results: Results, material: MaterialOrder) -> str:
     which = "all" if len(unmixed) == len(kinds) else "some"
     cations = f"cations but {results.mobile_ion}"
     return f"{name}: in the lowest ordering {which} {cations} have anions of one element only: {labels}."
+
+
+def _has_choice(order: LocalOrder) -> bool:
+    """Return whether there are anions of several elements."""
+    return len({element for kind in order.coordination for element, _ in kind.anions}) > 1
 
 
 def _structures(material: MaterialOrder) -> Iterator[tuple[str, float | None, LocalOrder, Cells]]:
@@ -79,7 +84,8 @@ def _name(results: Results, material: MaterialOrder) -> str:
 
 def _coordination_plot(results: Results, materials: tuple[MaterialOrder, ...]) -> Plot:
     panels = []
-    for material in materials[:_MOST_PANELS]:
+    chosen = [material for material in materials if _has_choice(material.lowest[0].order)]
+    for material in chosen[:_MOST_PANELS]:
         shares: dict[str, dict[str, float]] = {}
         for name, _, order, _ in _structures(material):
             if name.startswith("#"):
@@ -113,8 +119,8 @@ def _coordination_plot(results: Results, materials: tuple[MaterialOrder, ...]) -
     return Plot(
         "coordination",
         "Which anions surround each cation?",
-        "Share of each cation other than the mobile ion by the anions that coordinate it, in the relaxed lowest "
-        "ordering and in the mean. The shell ends at the largest relative gap of distances (Brunner 1977).",
+        "Where there are several anions: share of each cation but the mobile ion by those around it, in the relaxed "
+        "lowest ordering and in the mean. The shell ends at the largest relative gap of distances (Brunner 1977).",
         [panel for panel in panels if panel.series],
         columns=2,
         height=300,
@@ -319,10 +325,9 @@ def _species(species: str) -> str:
 
 
 def _drawn_pairs(results: Results, order: LocalOrder) -> list[tuple[str, str]]:
-    """Return the pairs of species to draw: those without vacancies and mobile ions, if there are any."""
-    pairs = list(dict.fromkeys((pair.first, pair.second) for pair in order.pairs))
-    framework = [pair for pair in pairs if not {VACANCY, results.mobile_ion} & set(pair)]
-    return framework or pairs
+    """Return the pairs of species to draw: those without vacancies and mobile ions."""
+    pairs = dict.fromkeys((pair.first, pair.second) for pair in order.pairs)
+    return [pair for pair in pairs if not {VACANCY, results.mobile_ion} & set(pair)]
 
 
 def _pairs_plot(results: Results, materials: tuple[MaterialOrder, ...]) -> Plot:
