@@ -42,15 +42,17 @@ def test_a_label_is_put_against_a_step(ladder):
     cost, results = ladder.campaign.cost(), ladder.results
     (label,) = cost.labels
     assert label.stand_in
-    assert label.labels == sum(each.n_requested for each in results.label)
+    accepted, requested = (sum(getattr(each, n) for each in results.label) for n in ("n_accepted", "n_requested"))
+    assert accepted <= label.labels <= requested
     assert label.median_atoms == 30.0  # Li9Y3Cl18
     # Two rungs of two replicas of 0.08 ps: the first by the pair potential, the second by what it taught.
     dynamics = {each.potential: each for each in cost.dynamics}
     assert set(dynamics) == {"pair", "fine-tuned"}
+    assert dynamics["pair"].simulated_ps == pytest.approx(0.16)
+    assert 0.0 < dynamics["fine-tuned"].simulated_ps <= 0.16 + 1e-9  # a monitor may stop it
     for each in dynamics.values():
-        assert each.simulated_ps == pytest.approx(0.16)
-        assert each.atom_ps == pytest.approx(30 * 0.16)
-        assert each.cpu_s_per_atom_ps == pytest.approx(each.cpu_s / (30 * 0.16))
+        assert each.atom_ps == pytest.approx(30 * each.simulated_ps)
+        assert each.cpu_s_per_atom_ps == pytest.approx(each.cpu_s / each.atom_ps)
         assert each.cpu_s_per_atom_step == pytest.approx(each.cpu_s_per_atom_ps * 0.002)
     for ratio in cost.ratios:
         step = dynamics[ratio.potential].cpu_s_per_atom_step

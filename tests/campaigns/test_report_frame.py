@@ -206,6 +206,7 @@ def test_what_the_next_report_does_not_have_is_removed(monte_carlo, tmp_path):
         "hull",
         "mine",
         "published_values",
+        "site_occupancies",
     ]
 
 

@@ -9,10 +9,10 @@ from superionic.chemistry import VACANCY
 from superionic.enumeration.local_order import LocalOrder, SiteOccupancy
 from superionic.report.composition_axes import material_cells, material_columns, unit_formula
 from superionic.report.csv_tables import Cells, CsvTable
-from superionic.report.plots import BLUE, GREY, VERMILION, Panel, Plot, Series, pick
+from superionic.report.plots import BLUE, GREY, VERMILION, Panel, Plot, Series, pick, pick_marker
 from superionic.report.section import Paragraph, Section, shown
 from superionic.report.table import Table
-from superionic.report.words import MINUS, UNKNOWN, formula_text, listing, milli, number
+from superionic.report.words import UNKNOWN, formula_text, listing, milli, number
 from superionic.results.campaign import Results
 from superionic.results.identity import Run
 from superionic.results.ranking import MaterialOrder
@@ -48,7 +48,7 @@ def _in_words(results: Results, material: MaterialOrder) -> str:
     """Say which cations have anions of one element only, where there is a choice."""
     order = material.lowest[0].order
     kinds = [kind for kind in order.coordination if kind.cation != results.mobile_ion]
-    if len({element for kind in order.coordination for element, _ in kind.anions}) < 2 or not kinds:
+    if not _has_choice(order) or not kinds:
         return ""
     unmixed = [kind for kind in kinds if not kind.is_mixed and kind.anions]
     name = f"{unit_formula(results, material.formula)} ({material.material.label})"
@@ -58,6 +58,11 @@ def _in_words(results: Results, material: MaterialOrder) -> str:
     which = "all" if len(unmixed) == len(kinds) else "some"
     cations = f"cations but {results.mobile_ion}"
     return f"{name}: in the lowest ordering {which} {cations} have anions of one element only: {labels}."
+
+
+def _has_choice(order: LocalOrder) -> bool:
+    """Return whether there are anions of several elements."""
+    return len({element for kind in order.coordination for element, _ in kind.anions}) > 1
 
 
 def _structures(material: MaterialOrder) -> Iterator[tuple[str, float | None, LocalOrder, Cells]]:
@@ -79,7 +84,8 @@ def _name(results: Results, material: MaterialOrder) -> str:
 
 def _coordination_plot(results: Results, materials: tuple[MaterialOrder, ...]) -> Plot:
     panels = []
-    for material in materials[:_MOST_PANELS]:
+    chosen = [material for material in materials if _has_choice(material.lowest[0].order)]
+    for material in chosen[:_MOST_PANELS]:
         shares: dict[str, dict[str, float]] = {}
         for name, _, order, _ in _structures(material):
             if name.startswith("#"):
@@ -113,8 +119,8 @@ def _coordination_plot(results: Results, materials: tuple[MaterialOrder, ...]) -
     return Plot(
         "coordination",
         "Which anions surround each cation?",
-        "Share of each cation other than the mobile ion by the anions that coordinate it, in the relaxed lowest "
-        "ordering and in the mean. The shell ends at the largest relative gap of distances (Brunner 1977).",
+        "Where there are several anions: share of each cation but the mobile ion by those around it, in the relaxed "
+        "lowest ordering and in the mean. The shell ends at the largest relative gap of distances (Brunner 1977).",
         [panel for panel in panels if panel.series],
         columns=2,
         height=300,
@@ -318,24 +324,29 @@ def _species(species: str) -> str:
     return "vacancy" if species == VACANCY else species
 
 
+def _drawn_pairs(results: Results, order: LocalOrder) -> list[tuple[str, str]]:
+    """Return the pairs of species to draw: those without vacancies and mobile ions."""
+    pairs = dict.fromkeys((pair.first, pair.second) for pair in order.pairs)
+    return [pair for pair in pairs if not {VACANCY, results.mobile_ion} & set(pair)]
+
+
 def _pairs_plot(results: Results, materials: tuple[MaterialOrder, ...]) -> Plot:
     panels = []
-    for material in materials[:_MOST_PANELS]:
-        order = material.lowest[0].order
-        pairs = list(
-            dict.fromkeys((pair.first, pair.second) for pair in order.pairs if VACANCY not in (pair.first, pair.second))
-        )
-        pairs = pairs or list(dict.fromkeys((pair.first, pair.second) for pair in order.pairs))
+    orders = [material.lowest[0].order for material in materials[:_MOST_PANELS]]
+    # A pair has the same colour in all panels, which share a legend.
+    index_of = {name: k for k, name in enumerate(dict.fromkeys(n for o in orders for n in _drawn_pairs(results, o)))}
+    for material, order in zip(materials, orders, strict=False):
         series = []
-        for index, name in enumerate(pairs[:_MOST_KINDS]):
+        for name in _drawn_pairs(results, order)[:_MOST_KINDS]:
             points = [pair for pair in order.pairs if (pair.first, pair.second) == name]
             series.append(
                 Series(
                     [pair.distance_A for pair in points],
                     [pair.alpha for pair in points],
-                    f"{_species(name[0])}{MINUS}{_species(name[1])}",
+                    f"{_species(name[0])}–{_species(name[1])}",
                     "points",
-                    pick(index),
+                    pick(index_of[name]),
+                    marker=pick_marker(index_of[name]),
                     size=9,
                     hover=[
                         f"shell {pair.shell}: α = {pair.alpha:.3f}, at random {pair.alpha_random:.3f}"
@@ -349,7 +360,7 @@ def _pairs_plot(results: Results, materials: tuple[MaterialOrder, ...]) -> Plot:
         "short_range_order",
         "Do species attract or avoid each other?",
         "Warren–Cowley parameters of the lowest ordering by shell: negative where two species attract each other, "
-        "positive where they avoid each other.",
+        "positive where they avoid each other. The table and the file have all pairs, vacancies too.",
         panels,
         columns=2,
         height=300,
