@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 
 import pytest
@@ -274,9 +273,8 @@ def alone(root, tmp_path_factory):
     before = before.replace("rank: {", "rank: {potential: pair, ").replace(
         "  pair: {engine: pair}\n", "  pair: {engine: pair}\n  harder: {engine: pair, options: {charge_scale: 1.1}}\n"
     )
-    # So hot that lithium moves within a picosecond, and nothing but numbers is asked of it.
     after = "transport:\n" + after.split("transport:\n")[1]
-    after = after.replace("[900, 1200]", "[1800, 2400]").replace("production_ps: 0.2", "production_ps: 1")
+    after = after.replace("[900, 1200]", "[1800, 2400]")
     (folder / "campaign.yaml").write_text(before + ALONE + after.replace("null}", "null, sites: none}"))
     campaign = Campaign.load(folder / "campaign.yaml")
     campaign.run()
@@ -317,7 +315,7 @@ def test_the_report_shows_labels_and_errors_by_round_and_the_gate_by_run(alone):
 
 
 @pytest.mark.slow
-def test_students_of_each_teacher_run_and_their_scatter_is_a_line_of_the_budget(alone):
+def test_students_of_each_teacher_run_and_stand_side_by_side(alone):
     results = alone.load_results()
     (further,) = results.teachers
     assert (results.distil.teacher.name, further.name, further.not_used) == ("pair", "harder", "")
@@ -325,12 +323,13 @@ def test_students_of_each_teacher_run_and_their_scatter_is_a_line_of_the_budget(
     for moved in (results.transport, further.transport):  # a run may fail: it is counted
         assert len(moved.runs) + len(moved.failures) == 4
         assert {run.run.member for run in moved.runs} <= {1, 2}
-    own, other = results.analyse.arrhenius[0].dependence, further.arrhenius[0].dependence
-    energies = [own.Ea_eV, other.Ea_eV]
-    assert own.model_form.Ea_scatter_eV == pytest.approx(abs(energies[0] - energies[1]) / 2**0.5)
-    assert [term.source for term in own.budget] == ["statistics", "model form"]
-    assert own.Ea_error_eV == pytest.approx(math.hypot(*(term.Ea_eV for term in own.budget)))
-    assert other.model_form is None
+    own, other = results.analyse.arrhenius[0], further.arrhenius[0]
+    # In a perfect crystal hardly an ion moves within a picosecond: the lines meet in one task, if there are lines.
+    made = alone.explain(own.key).descriptor
+    assert made.function.endswith(":arrhenius_of_teachers_task")
+    assert made.settings["teachers"] == ["pair", "harder"]
+    assert made.keys_of("others") == (other.key,)
+    energies = [own.dependence.Ea_eV, other.dependence.Ea_eV]
     section = teachers.section(results)
     gates, table = (block for block in section.blocks if isinstance(block, Table))
     assert [row[0] for row in gates.rows] == [row[1] for row in table.rows] == ["pair", "harder"]
@@ -341,7 +340,6 @@ def test_students_of_each_teacher_run_and_their_scatter_is_a_line_of_the_budget(
     assert f"1800 K: {sum(coldest) / len(coldest):.6g}" in rows[1]["volumes_A3_per_atom"]
     page = (alone.report_folder / "report.html").read_text(encoding="utf-8")
     assert "Students of several teachers" in page
-    assert "model form: students of different teachers" in page
     assert len(list((alone.report_folder / "student").iterdir())) == 4
     assert alone.status().is_done
 

@@ -175,6 +175,7 @@ rank:
   potential: pair
   prescreen: ewald
   prescreen_keep: 26
+  prescreen_audit: 2
   method: halving
   halving: {first_steps: 3, audit_at_least: 3}
   relax_top: 2

@@ -283,5 +283,10 @@ def test_another_potential_is_compared_and_never_mixed(workbench, after):
     assert [e.second_eV_per_atom / e.first_eV_per_atom for e in energies] == pytest.approx([0.25] * group.n, rel=1e-3)
     assert [e.ordering for e in energies] == [candidate.ordering for candidate in output.candidates]
     assert all(candidate.relaxed_eV_per_atom < -2.0 for candidate in output.candidates)
+    relaxed = {entry.identity: entry.volume_A3_per_atom for entry in output.result.entries}
+    assert len(other.volumes) == (group.n if after == "relaxation" else 0)
+    for volume in other.volumes:  # of a potential that differs by a scale: the same minima
+        assert volume.first_A3_per_atom == relaxed[volume.ordering]
+        assert volume.second_A3_per_atom == pytest.approx(volume.first_A3_per_atom, rel=0.01)
     again = rank.run(chosen, bench, candidates(bench, structures), [], bench.potentials["pair"], round_label="again")
     assert again.result.comparisons == ()

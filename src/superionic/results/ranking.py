@@ -200,6 +200,24 @@ class ComparedEnergies:
 
 
 @dataclass(frozen=True)
+class ComparedVolume:
+    """Volumes of one ordering, relaxed by the ranking potential and from there by the other.
+
+    Attributes
+    ----------
+    ordering, formula
+        The ordering and its reduced formula.
+    first_A3_per_atom, second_A3_per_atom
+        Its two volumes.
+    """
+
+    ordering: Ordering
+    formula: str
+    first_A3_per_atom: float
+    second_A3_per_atom: float
+
+
+@dataclass(frozen=True)
 class Agreement:
     """Agreement of two potentials on the order of the orderings of one composition.
 
@@ -267,6 +285,8 @@ class Comparison:
         The energies and their agreement.
     failures
         Evaluations that failed.
+    volumes
+        Volumes by both, where the other potential relaxed the cells too.
     """
 
     first: str
@@ -276,6 +296,7 @@ class Comparison:
     key: str | None
     rankings: TwoRankings | None
     failures: tuple[Failure, ...]
+    volumes: tuple[ComparedVolume, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,14 @@ from superionic.report.table import Table, table_of
 from superionic.report.words import MINUS, UNKNOWN, interval, milli, number, plural, whole_text
 from superionic.results.campaign import Results, Statement
 from superionic.results.identity import Material, OrderedCell, Ordering, ReferencePhase
-from superionic.results.ranking import Comparison, HalvingReport, PrescreenAudit, RankedOrdering, RankResult
+from superionic.results.ranking import (
+    ComparedEnergies,
+    Comparison,
+    HalvingReport,
+    PrescreenAudit,
+    RankedOrdering,
+    RankResult,
+)
 
 _MOST_PANELS: Final = 6
 _MOST_POINTS: Final = 2500
@@ -410,9 +417,39 @@ def _comparisons(results: Results, others: Sequence[Comparison]) -> Table:
                 "Residual between compositions, meV/atom",
                 lambda row: number(row[1].mean_difference_left_meV_per_atom, 2),
             ),
+            ("Volume against the first, %", lambda row: number(_volume_percent(row[0], row[1].formula), 2)),
+            ("Against refined, %", lambda row: number(_refined_percent(results, row[0], row[1].formula), 2)),
         ],
-        numeric=(3, 4, 6, 10),
+        numeric=(3, 4, 6, 10, 11, 12),
     )
+
+
+def _volume_percent(other: Comparison, formula: str) -> float | None:
+    """Return the mean difference of the volumes by the other potential from those by the first, in per cent."""
+    differences = [
+        each.second_A3_per_atom / each.first_A3_per_atom - 1.0 for each in other.volumes if each.formula == formula
+    ]
+    return 100.0 * sum(differences) / len(differences) if differences else None
+
+
+def _refined_percent(results: Results, other: Comparison, formula: str) -> float | None:
+    """Return the mean difference of the volumes by the other potential from the refined ones, in per cent."""
+    first = {
+        one.ordering: one.difference.volume_percent
+        for one in results.cells
+        if one.run is None and one.potential == other.first
+    }
+    differences = [
+        (1.0 + first[each.ordering] / 100.0) * each.second_A3_per_atom / each.first_A3_per_atom - 1.0
+        for each in other.volumes
+        if each.formula == formula and each.ordering in first
+    ]
+    return 100.0 * sum(differences) / len(differences) if differences else None
+
+
+def _volumes_of(other: Comparison, energies: ComparedEnergies) -> tuple[float | None, float | None]:
+    known = {each.ordering: (each.first_A3_per_atom, each.second_A3_per_atom) for each in other.volumes}
+    return known.get(energies.ordering, (None, None))
 
 
 def _comparisons_csv(results: Results) -> CsvTable:
@@ -420,14 +457,18 @@ def _comparisons_csv(results: Results) -> CsvTable:
         "ranking_comparison.csv",
         (*material_columns(results), "ordering", "formula", "first_potential", "second_potential", "compared_on"),
         [
-            ((*ordering_cells(results, each.ordering), each.formula, other.first, other.second, other.after), each)
+            (
+                (*ordering_cells(results, each.ordering), each.formula, other.first, other.second, other.after),
+                (each, _volumes_of(other, each)),
+            )
             for ranking in results.rank
             for other in ranking.comparisons
             for each in (other.rankings.energies if other.rankings is not None else ())
         ],
         [
-            ("first_eV_per_atom", lambda energies: energies.first_eV_per_atom),
-            ("second_eV_per_atom", lambda energies: energies.second_eV_per_atom),
-            ("difference_left_meV_per_atom", lambda energies: energies.left_meV_per_atom),
+            ("first_eV_per_atom", lambda row: row[0].first_eV_per_atom),
+            ("second_eV_per_atom", lambda row: row[0].second_eV_per_atom),
+            ("difference_left_meV_per_atom", lambda row: row[0].left_meV_per_atom),
+            (("first_A3_per_atom", "second_A3_per_atom"), lambda row: row[1]),
         ],
     )

@@ -98,25 +98,25 @@ def run(
         raise StageError("there is no ordering to learn from", where=bench.stage)
     if settings.method == "on-policy":
         return DistilOutput(*on_policy.run(settings, bench, candidates, crystal_cells, teacher))
-    taught = _teacher_runs(settings, bench, candidates, teacher)
-    start = _first_data(settings, bench, lowest, taught.runs, teacher)
-    outcomes = bench.runner.gather([*start.labels, *taught.unseen])
-    failures = [*taught.failures, *failures_of(outcomes)]
+    of_teacher = _teacher_runs(settings, bench, candidates, teacher)
+    start = _first_data(settings, bench, lowest, of_teacher.runs, teacher)
+    outcomes = bench.runner.gather([*start.labels, *of_teacher.unseen])
+    failures = [*of_teacher.failures, *failures_of(outcomes)]
     good = {outcome.task.key for outcome in outcomes if outcome.ok}
     dropped = sum(len(outcome.value.dropped) for outcome in outcomes if outcome.ok)
     labels = [task for task in start.labels if task.key in good]
-    unseen = [task for task in taught.unseen if task.key in good]
+    unseen = [task for task in of_teacher.unseen if task.key in good]
     if not labels or not unseen:
         raise StageError(
             "the teacher could label nothing", where=bench.stage, fix="see `superionic status` for the reasons"
         )
 
-    fits, rounds = _learn(settings, bench, taught.runs, labels, teacher)
+    fits, rounds = _learn(settings, bench, of_teacher.runs, labels, teacher)
     now = fits[-1]
     unseen_set = held_out_set(bench, unseen)
     after = predictions_of(bench, "at the end", unseen_set, now.students)
     first = predictions_of(bench, "after the first training", unseen_set, fits[0].students) if len(fits) > 1 else []
-    comparisons, failed_runs = compared(settings, bench, taught.runs, now.students)
+    comparisons, failed_runs = compared(settings, bench, of_teacher.runs, now.students)
     clean = [exploration.clean_ps for exploration in rounds[-1].explorations]
     verdict = verdict_task_of(settings, bench, unseen_set, after, first, comparisons, failed_runs, clean)
     judged = bench.runner.one(verdict)
@@ -162,7 +162,7 @@ def committee_of(output: DistilOutput, teacher: ChosenPotential) -> tuple[Chosen
 
 
 @dataclass(frozen=True)
-class _Taught:
+class _TeacherRuns:
     """Runs of the teacher that came to their end, labels of the unseen ones, and failures."""
 
     runs: list[ComparedRun]
@@ -172,26 +172,26 @@ class _Taught:
 
 def _teacher_runs(
     settings: ResolvedDistil, bench: Workbench, candidates: Sequence[Candidate], teacher: ChosenPotential
-) -> _Taught:
+) -> _TeacherRuns:
     """Make the teacher's runs."""
     each = lowest_of_each(candidates, 1)
-    chosen = [each[index] for index in spread(len(each), settings.data.md_orderings)]
-    asked = [
+    spread_out = [each[index] for index in spread(len(each), settings.data.md_orderings)]
+    planned = [
         teacher_run(settings, bench, candidate, temperature, teacher)
-        for candidate in chosen
+        for candidate in spread_out
         for temperature in settings.temperatures_K
     ]
     hottest = settings.temperatures_K[-1]
-    hot = [one for one in asked if one.temperature_K == hottest]
+    hot = [one for one in planned if one.temperature_K == hottest]
     # One unseen run of every second ordering: the first and the last of the compositions are among them.
     hidden = [hot[index] for index in spread(len(hot), (len(hot) + 1) // 2)]
     unseen: list[tuple[ComparedRun, tuple[Task[Segment], ...]]] = [
         (one, held_out_run(settings, bench, one, teacher)) for one in hidden
     ]
-    outcomes = bench.runner.gather([*(one.last for one in asked), *(segments[-1] for _, segments in unseen)])
+    outcomes = bench.runner.gather([*(one.last for one in planned), *(segments[-1] for _, segments in unseen)])
     failures = failures_of(outcomes)
     good = {outcome.task.key for outcome in outcomes if outcome.ok}
-    runs = [one for one in asked if one.last.key in good]
+    runs = [one for one in planned if one.last.key in good]
     count = settings.held_out_frames
     labels = []
     for one, segments in unseen:
@@ -201,12 +201,12 @@ def _teacher_runs(
     if not runs or not labels:
         fix = "lower `distil.temperatures_K` or the time step, or take another teacher"
         raise nothing_left("the teacher's own runs failed", failures, where=bench.stage, fix=fix)
-    return _Taught(runs, labels, failures)
+    return _TeacherRuns(runs, labels, failures)
 
 
 @dataclass(frozen=True)
 class _FirstData:
-    """Labels of the first training, and how many of each kind were asked for."""
+    """Labels of the first training, and how many of each kind are planned."""
 
     labels: tuple[Task[LabelledBatch], ...]
     snapshots: int
@@ -225,9 +225,9 @@ def _first_data(
     """Build the labels of the first training; counts are lowered in proportion to what `max_structures` leaves."""
     data, loop = settings.data, settings.explore
     relaxed_each = data.relax_cycles * data.relax_steps
-    asked = len(runs) * data.snapshots + len(lowest) * (data.distorted + data.contacts + relaxed_each)
+    n_planned = len(runs) * data.snapshots + len(lowest) * (data.distorted + data.contacts + relaxed_each)
     room = max(10, data.max_structures - loop.rounds * loop.labels_per_round)
-    share = min(1.0, room / max(asked, 1))
+    share = min(1.0, room / max(n_planned, 1))
 
     def lowered(count: int) -> int:
         return count if share == 1.0 else max(min(count, 1), int(count * share))
@@ -277,14 +277,14 @@ def _learn(
         nothing_new = all(not one.seen.ended and one.seen.collected == 0 for one in explored)
         new = 0
         if not nothing_new and number < last:
-            asked = [
+            requested = [
                 task
                 for label, frames, count in collected_frames(settings, bench, explored, number)
                 for task in labels_of(settings, bench, label, frames, count, teacher)
             ]
-            answered = [outcome for outcome in bench.runner.gather(asked) if outcome.ok]
-            known += [outcome.task for outcome in answered]
-            new = sum(len(outcome.value.set) for outcome in answered)
+            labelled = [outcome for outcome in bench.runner.gather(requested) if outcome.ok]
+            known += [outcome.task for outcome in labelled]
+            new = sum(len(outcome.value.set) for outcome in labelled)
         structures = bench.runner.one(now.dataset).n
         rounds.append(Round(number, structures, tuple(one.seen for one in explored), new))
         if new == 0:

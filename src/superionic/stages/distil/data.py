@@ -258,7 +258,7 @@ class LabelledBatch:
 def start_task(
     _context: Context, *, atoms: Atoms, cells: Sequence[FloatArray], discard_fraction: float, supercell: Rows
 ) -> Atoms:
-    """Repeat a structure and bring it to the average cell of an NPT run, fractional coordinates kept."""
+    """Repeat a structure and bring it to the average cell of an NPT run, at the same fractional coordinates."""
     repeated = _repeated(atoms, supercell)
     if cells:
         repeated.set_cell(average_cell(np.concatenate(cells), discard_fraction), scale_atoms=True)
@@ -341,9 +341,9 @@ def rattle_relax_task(
         progress=context.progress,
     )
     largest = [float(np.linalg.norm(forces, axis=1).max()) for forces in labelled.targets.forces_eV_per_A]
-    kept = labelled.subset([index for index, force in enumerate(largest) if force <= max_force_eV_per_A])
-    named = replace(kept, groups=tuple(f"{group} relaxed {cycle}" for cycle in kept.groups))
-    dropped = ("the force is above the limit",) * (len(labelled) - len(kept))
+    within_limit = labelled.subset([index for index, force in enumerate(largest) if force <= max_force_eV_per_A])
+    named = replace(within_limit, groups=tuple(f"{group} relaxed {cycle}" for cycle in within_limit.groups))
+    dropped = ("the force is above the limit",) * (len(labelled) - len(within_limit))
     return LabelledBatch(dropped, pack_labelled(named))
 
 

@@ -86,7 +86,7 @@ def compared(
     repeated = [
         [student_run(settings, bench, run, member, student) for member, student in enumerate(students)] for run in runs
     ]
-    # NPT and NVT of a member do not read one another, so both are asked for.
+    # NPT and NVT of a member do not read one another, so both are gathered.
     ends = [task for members in repeated for own in members for task in [*own.npt[-1:], own.last]]
     failed = {failure.key: failure for failure in failures_of(bench.runner.gather(ends))}
     comparisons = []

@@ -166,12 +166,12 @@ def explore(
     round_number: int,
 ) -> list[HotRun]:
     """Let every student run hot from each start, and see how far it comes."""
-    chosen = settings.explore
+    loop = settings.explore
     limits = Limits(
-        collect_extrapolation=chosen.collect_above,
-        extrapolation_every=max(1, round(chosen.check_every_fs / settings.timestep_fs)),
-        max_collected=chosen.labels_per_round,
-        max_extrapolation=chosen.stop_above,
+        collect_extrapolation=loop.collect_above,
+        extrapolation_every=max(1, round(loop.check_every_fs / settings.timestep_fs)),
+        max_collected=loop.labels_per_round,
+        max_extrapolation=loop.stop_above,
     )
     walks = [(run, member) for run in runs for member in range(len(students))]
     chains = [
@@ -180,9 +180,9 @@ def explore(
             bench,
             f"exploration {round_number} of {run.candidate.id} by student {member + 1}",
             run.start,
-            chosen.temperature_K,
+            loop.temperature_K,
             students[member],
-            chosen.length_ps,
+            loop.length_ps,
             equilibration_ps=0.0,
             limits=limits,
         )
@@ -226,7 +226,7 @@ def exploration_of(
 def collected_frames(
     settings: ResolvedDistil, bench: Workbench, explored: Sequence[HotRun], round_number: int
 ) -> list[tuple[str, Task[PackedStructures], int]]:
-    """Build the tasks that choose what the teacher is asked about.
+    """Build the tasks that choose the frames to be labelled by the teacher.
 
     Returns
     -------
@@ -235,7 +235,7 @@ def collected_frames(
         extrapolates gives its last frames, and distorted structures of its start besides.
     """
     share = max(1, settings.explore.labels_per_round // max(1, len(explored)))
-    chosen = []
+    requests = []
     for hot in explored:
         student = f"student {hot.seen.member}"
         label = f"{hot.run.candidate.id} exploration {round_number} by {student}"
@@ -254,13 +254,13 @@ def collected_frames(
                     group=label,
                 ),
             )
-            chosen.append((label, task, take))
+            requests.append((label, task, take))
         if hot.seen.ended and not hot.seen.collected:
             counts = (max(1, share // 4), max(1, share // 4))
             word = f"after round {round_number} by {student}"
             task = distorted(settings, bench, hot.run.candidate.id, hot.run.start, ONCE, counts, word)
-            chosen.append((f"{label} distorted", task, sum(counts)))
-    return chosen
+            requests.append((f"{label} distorted", task, sum(counts)))
+    return requests
 
 
 # ---- task functions -----------------------------------------------------------------------------------------------
@@ -338,7 +338,7 @@ def dataset_task(
     merged = merge_sets([packed.labelled for packed in sets])
     if len(merged) > max_structures:
         merged = merged.subset(evenly(len(merged), max_structures))
-    # The epoch is chosen by what a student is for, runs; errors on hot, distorted structures would drown those.
+    # What a student is for, runs, decides on its epoch; errors on hot, distorted structures would drown those.
     made_up = {group for group in merged.groups if PART_OF_RUN not in group}
     splits = [member_split(merged.groups, validation_fraction, seed, only_training=made_up) for seed in seeds]
     return Dataset(
@@ -409,9 +409,9 @@ def collected_task(
     graded = np.concatenate(grades)
     if len(graded):
         all_positions, all_cells = np.concatenate(collected_positions), np.concatenate(collected_cells)
-        chosen = pick_by_grade(graded.tolist(), count)
+        indices = pick_by_grade(graded.tolist(), count)
     else:
         all_positions, all_cells = np.concatenate(positions), np.concatenate(cells)
-        chosen = list(range(max(0, len(all_positions) - count), len(all_positions)))
-    structures = wrapped(numbers, all_positions, all_cells, chosen)
+        indices = list(range(max(0, len(all_positions) - count), len(all_positions)))
+    structures = wrapped(numbers, all_positions, all_cells, indices)
     return pack_structures(structures, [group] * len(structures))

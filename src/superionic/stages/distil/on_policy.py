@@ -80,10 +80,10 @@ def run(
             fix="raise it, or lower `seed_labels`, `gate_frames`, `gate_orderings` or `rounds`",
         )
     cheap = teacher if own.seed_potential is None else bench.potentials[own.seed_potential]
-    asked = starts_of(settings, bench, candidates, crystal_cells, cheap)
-    outcomes = bench.runner.gather([start.seed for start in asked])
+    planned = starts_of(settings, bench, candidates, crystal_cells, cheap)
+    outcomes = bench.runner.gather([start.seed for start in planned])
     failures = list(failures_of(outcomes))
-    starts = [start for start, outcome in zip(asked, outcomes, strict=True) if outcome.ok]
+    starts = [start for start, outcome in zip(planned, outcomes, strict=True) if outcome.ok]
     if not starts:
         fix = "set `distil.on_policy.relax_steps: 0`, or take another potential for the seeds"
         raise nothing_left(
@@ -168,10 +168,10 @@ def _learn(
         epochs = settings.epochs if before is None else settings.refit_epochs
         before = train(settings, bench, dataset, teacher, f"round {number}", epochs, before)
         runs = runs_of(settings, bench, starts, before.students, number, count)
-        asked, runs = labels_of_runs(settings, bench, runs, before.students, teacher, number, per_run)
-        labels, lost = _labelled(bench, asked.tasks, failures)
+        requested, runs = labels_of_runs(settings, bench, runs, before.students, teacher, number, per_run)
+        labels, lost = _labelled(bench, requested.tasks, failures)
         good = {task.key for task in labels}
-        errors = bench.runner.gather(errors_of_round(bench, asked, good, before.students, number))
+        errors = bench.runner.gather(errors_of_round(bench, requested, good, before.students, number))
         failures += failures_of(errors)
         own += labels
         dropped += lost
@@ -194,17 +194,17 @@ def _equal_runs(
     teacher: ChosenPotential,
     failures: list[Failure],
 ) -> tuple[list[tuple[ComparedRun, Task[RunComparison]]], list[Failure]]:
-    """Have the students repeat runs of the teacher, where that is asked for; returns comparisons and failures."""
+    """Have the students repeat runs of the teacher, if the settings say so; returns comparisons and failures."""
     if not settings.on_policy.compare_runs:
         return [], []
-    asked = [
+    planned = [
         teacher_run(settings, bench, lowest[index], temperature, teacher)
         for index in spread(len(lowest), settings.data.md_orderings)
         for temperature in settings.temperatures_K
     ]
-    outcomes = bench.runner.gather([one.last for one in asked])
+    outcomes = bench.runner.gather([one.last for one in planned])
     failures += failures_of(outcomes)
-    good = [one for one, outcome in zip(asked, outcomes, strict=True) if outcome.ok]
+    good = [one for one, outcome in zip(planned, outcomes, strict=True) if outcome.ok]
     return compared(settings, bench, good, now.students)
 
 

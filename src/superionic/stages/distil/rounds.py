@@ -179,27 +179,27 @@ def labels_of_runs(
             )
         )
     outcomes = bench.runner.gather([pick for _, pick in picks])
-    chosen = {index: outcome for (index, _), outcome in zip(picks, outcomes, strict=True) if outcome.ok}
-    counts = {index: (len(one.value.random), len(one.value.apart)) for index, one in chosen.items()}
+    picked = {index: outcome for (index, _), outcome in zip(picks, outcomes, strict=True) if outcome.ok}
+    counts = {index: (len(one.value.random), len(one.value.apart)) for index, one in picked.items()}
 
     def labels(word: str, indices: Sequence[int], is_random: bool) -> tuple[Task[LabelledBatch], ...]:
         total = sum(counts[index][0 if is_random else 1] for index in indices)
         if not total:
             return ()
-        parts = [chosen[i].task.result.random if is_random else chosen[i].task.result.apart for i in indices]
+        parts = [picked[i].task.result.random if is_random else picked[i].task.result.apart for i in indices]
         label = f"frames of round {number} {word}"
         frames = bench.task(label, joined_task.of(parts=parts))
         return tuple(labels_of(settings, bench, label, frames, total, teacher))
 
-    by_member = [[i for i in sorted(chosen) if runs[i].member == member] for member in range(len(students))]
-    asked = RoundLabels(
+    by_member = [[i for i in sorted(picked) if runs[i].member == member] for member in range(len(students))]
+    requested = RoundLabels(
         tuple(labels(f"at random by student {member + 1}", own, True) for member, own in enumerate(by_member)),
-        labels("of largest disagreement", sorted(chosen), False),
+        labels("of largest disagreement", sorted(picked), False),
     )
     counted = [
         replace(run, seen=replace(run.seen, collected=sum(counts.get(index, (0, 0))))) for index, run in enumerate(runs)
     ]
-    return asked, counted
+    return requested, counted
 
 
 def errors_of_round(
@@ -242,7 +242,7 @@ def dataset_of(
 
 
 class Graded(Protocol):
-    """What tells how far a structure is from what it knows."""
+    """A potential that grades how far a structure is from its data."""
 
     def extrapolation_grade(self, atoms: Atoms) -> FloatArray:
         """Return the grade of each atom."""
@@ -291,17 +291,17 @@ def pick_task(
     rng = np.random.default_rng(random_seed)
     drawn = sorted(rng.choice(looked_at, size=min(random, len(looked_at)), replace=False).tolist())
     others = [int(frame) for frame in looked_at if frame not in set(drawn)]
-    chosen: list[int] = []
+    disagreed_on: list[int] = []
     if apart and others:
         # Students have a grade: a single one its extrapolation, several their disagreement.
         judge = cast(Graded, load(potential, context))
         graded = wrapped(numbers, all_positions, all_cells, others)
         grades = [float(np.max(judge.extrapolation_grade(atoms))) for atoms in graded]
-        chosen = [others[index] for index in pick_by_grade(grades, apart)]
+        disagreed_on = [others[index] for index in pick_by_grade(grades, apart)]
     return Picked(
         *(
             pack_structures(wrapped(numbers, all_positions, all_cells, frames), [group] * len(frames))
-            for frames in (drawn, chosen)
+            for frames in (drawn, disagreed_on)
         )
     )
 

@@ -1,7 +1,7 @@
 """What students from labels alone learn first: orderings at the cell of their crystal, distorted, and shortly run.
 
 A part of the stage *distil*. Everything here is built as tasks; nothing is gathered. The cheap potential that relaxes
-and moves the seeds only decides where labels are asked for; every label is the teacher's.
+and moves the seeds only decides which structures are labelled; every label is the teacher's.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Seeds:
-    """The first labels, and how many of each kind were asked for.
+    """The first labels, and how many of each kind are planned.
 
     Attributes
     ----------
@@ -86,8 +86,8 @@ def starts_of(
     compositions = len(lowest_of_each(candidates, 1))
     each = max(1, own.orderings // max(1, compositions))
     by_material = grouped(lowest_of_each(candidates, each), lambda candidate: candidate.material)
-    # The lowest of each composition first, then the second ones: whatever is asked for in turn is spread over them.
-    chosen = [group[rank] for rank in range(each) for group in by_material.values() if rank < len(group)]
+    # The lowest of each composition first, then the second ones: whatever takes turns with them is spread over them.
+    in_turn = [group[rank] for rank in range(each) for group in by_material.values() if rank < len(group)]
     return tuple(
         Start(
             candidate,
@@ -103,7 +103,7 @@ def starts_of(
                 ),
             ),
         )
-        for candidate in chosen
+        for candidate in in_turn
     )
 
 
@@ -174,7 +174,7 @@ class SeedStructure:
     Attributes
     ----------
     atoms
-        Repeated, and relaxed as far as asked for, in that cell.
+        Repeated, and relaxed by as many steps as the settings say, in that cell.
     low_A3_per_atom, high_A3_per_atom
         Window of volumes that seeds and runs keep to.
     """

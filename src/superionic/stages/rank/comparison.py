@@ -15,7 +15,7 @@ import numpy as np
 from superionic.execution.runner import Failure
 from superionic.execution.task import Context, task
 from superionic.results.identity import Ordering
-from superionic.results.ranking import Agreement, ComparedEnergies, Comparison, TwoRankings
+from superionic.results.ranking import Agreement, ComparedEnergies, ComparedVolume, Comparison, TwoRankings
 from superionic.stages.base import Candidate, ChosenPotential, Workbench
 from superionic.stages.rank.relaxations import FailedCalculation, Member, Relaxations, single_points
 
@@ -46,8 +46,11 @@ def _compared(
     settings: RankSettings, bench: Workbench, ranked: Sequence[Candidate], first: str, name: str
 ) -> Comparison:
     other, failures = bench.potentials[name], list[Failure]()
+    volumes: list[ComparedVolume] = []
     if settings.compare_after == "relaxation":
-        energies = _relaxed_energies(settings, bench, ranked, other, failures)
+        members = _relaxed(settings, bench, ranked, other, failures)
+        energies = [(m.candidate, m.reached.relaxed.energy_eV) for m in members if m.reached is not None]
+        volumes = [_volumes(bench, member) for member in members] if settings.relax_cell else []
     else:
         energies = _energies(bench, ranked, other, failures)
     rankings, key = None, None
@@ -72,25 +75,32 @@ def _compared(
         key=key,
         rankings=rankings,
         failures=tuple(failures),
+        volumes=tuple(volumes),
     )
 
 
-def _relaxed_energies(
+def _relaxed(
     settings: RankSettings,
     bench: Workbench,
     ranked: Sequence[Candidate],
     other: ChosenPotential,
     failures: list[Failure],
-) -> list[tuple[Candidate, float]]:
-    """Relax further with the other potential; return energies as parts of results, and append failures."""
+) -> list[Member]:
+    """Relax further with the other potential; return what could be relaxed, and append failures."""
     members = [Member(candidate, candidate.structure) for candidate in ranked]
     Relaxations(bench, other, settings, f" by {other.name}").finish(members, "comparison")
     failures += [member.failure for member in members if member.failure is not None]
-    return [
-        (member.candidate, member.reached.relaxed.energy_eV)
-        for member in members
-        if member.failure is None and member.reached is not None
-    ]
+    return [member for member in members if member.failure is None and member.reached is not None]
+
+
+def _volumes(bench: Workbench, member: Member) -> ComparedVolume:
+    candidate, reached = member.candidate, member.reached
+    if reached is None:
+        raise ValueError(f"{candidate.id} is not relaxed")
+    first, second = bench.runner.value_of(candidate.relaxation), bench.runner.value_of(reached).relaxed
+    return ComparedVolume(
+        candidate.ordering, first.formula, first.volume_A3 / first.n_atoms, second.volume_A3 / second.n_atoms
+    )
 
 
 def _energies(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from scipy import optimize, special
@@ -17,9 +17,6 @@ from scipy import optimize, special
 from superionic.errors import AnalysisError
 from superionic.transport.estimate import LEVEL_68
 from superionic.units import BOLTZMANN_EV_PER_K
-
-if TYPE_CHECKING:
-    from superionic.transport.conductivity.of_temperature import TemperatureDependence
 
 _ANGLES: Final = 400
 
@@ -51,19 +48,6 @@ class TeacherLine:
     Ea_eV: float
     Ea_error_eV: float | None
     parts: tuple[LinePart, ...]
-
-    @classmethod
-    def of(cls, teacher: str, dependence: TemperatureDependence) -> TeacherLine | None:
-        """Take the line out of σ(T); None where there is none."""
-        if dependence.Ea_eV is None or dependence.line is None:
-            return None
-        directions = dependence.directions
-        parts = [LinePart(1.0, dependence.line.ln_prefactor, dependence.line.Ea_eV)]
-        if directions is not None and directions.usable:
-            parts = [
-                LinePart(each.multiplicity / 3.0, each.fit.ln_prefactor, each.fit.Ea_eV) for each in directions.lines
-            ]
-        return cls(teacher, dependence.Ea_eV, dependence.Ea_error_eV, tuple(parts))
 
     def ln_sigma(self, temperature_K: float) -> float:
         """Return ln σ, with σ in S/cm, at a temperature."""

@@ -34,7 +34,7 @@ from superionic.transport.conductivity.line import (
     of_runs,
     read_off,
 )
-from superionic.transport.conductivity.model_form import ModelForm, TeacherLine
+from superionic.transport.conductivity.model_form import LinePart, ModelForm, TeacherLine
 from superionic.transport.conductivity.slope_break import SlopeBreak, slope_break_of_estimates
 from superionic.transport.conductivity.vogel import VogelFit, vogel_fit_of_estimates
 from superionic.transport.diffusion.tensor import TensorEstimate, pool_tensors
@@ -455,11 +455,22 @@ def _whole_error(
     return whole if model_form is None else max(whole, model_form.Ea_error_eV())
 
 
+def _teacher_line(teacher: str, dependence: TemperatureDependence) -> TeacherLine | None:
+    """Take the lines that σ is read off out of σ(T); None where there is none."""
+    if dependence.Ea_eV is None or dependence.line is None:
+        return None
+    directions = dependence.directions
+    parts = [LinePart(1.0, dependence.line.ln_prefactor, dependence.line.Ea_eV)]
+    if directions is not None and directions.usable:
+        parts = [LinePart(each.multiplicity / 3.0, each.fit.ln_prefactor, each.fit.Ea_eV) for each in directions.lines]
+    return TeacherLine(teacher, dependence.Ea_eV, dependence.Ea_error_eV, tuple(parts))
+
+
 def _model_form(
     teacher: str, known: TemperatureDependence, others: Mapping[str, TemperatureDependence]
 ) -> tuple[ModelForm | None, tuple[str, ...]]:
     """Put the lines of all teachers together; returns them, and flags for those without a line."""
-    lines = {name: TeacherLine.of(name, dependence) for name, dependence in {teacher: known, **others}.items()}
+    lines = {name: _teacher_line(name, dependence) for name, dependence in {teacher: known, **others}.items()}
     flags = tuple(
         f"The students of {name} give no Arrhenius line ({others[name].no_line_reason}), and are not part of the error "
         "of the model's form."
