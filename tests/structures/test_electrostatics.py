@@ -8,8 +8,8 @@ from superionic.structures.crystal.composition import integer_compositions, subs
 from superionic.structures.crystal.supercells import supercell_sites
 from superionic.structures.orderings.electrostatics import (
     charges_of,
-    ewald_energies,
     erfc_of_few,
+    ewald_energies,
     ewald_matrix,
     lowest,
     supercell_ewald_matrix,
