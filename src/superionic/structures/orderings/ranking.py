@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from superionic.errors import CompositionError
 from superionic.structures.crystal.symmetry import FloatArray, IntArray
 from superionic.structures.orderings.electrostatics import charges_of, ewald_energies
 from superionic.structures.orderings.listing import CHUNK, NO_LIMIT, Walker
+from superionic.structures.orderings.listing_kernels import EMIT_LOWEST, EMIT_PICKED, Choice
 from superionic.structures.orderings.space import CodeArray, OrderingSpace
 
 RESOLUTION_EV = 1e-6
@@ -149,7 +149,13 @@ def lowest_orderings(
         raise CompositionError(f"{number} orderings cannot be ranked.", fix="Ask for one or more.")
     symbols = space.symbols
     charges = dict(zip(symbols, (float(q) for q in charges_of(symbols, oxidation_states)), strict=True))
-    walker = Walker(space, capacity=max(CHUNK, min(2 * number, 1 << 20)), matrix=matrix, charges=charges)
+    walker = Walker(
+        space,
+        capacity=max(CHUNK, min(2 * number, 1 << 20)),
+        matrix=matrix,
+        charges=charges,
+        choice=Choice(EMIT_LOWEST, tolerance_eV=RESOLUTION_EV),
+    )
     pool = _walk_lowest(space, walker, number, max_nodes, progress)
     if walker.leaves == 0:
         raise CompositionError(
@@ -157,8 +163,7 @@ def lowest_orderings(
             where=f"supercell {space.sites.supercell}",
             fix="Lower the smallest distance, use a larger supercell, or couple the sublattices.",
         )
-    kernels = walker.kernels
-    cut = float(walker.floats[kernels.CUT])
+    cut = float(walker.choice.cut_eV)
     tie = None
     members, raw_members = walker.at_cut
     below = pool.energies < cut - RESOLUTION_EV
@@ -168,9 +173,8 @@ def lowest_orderings(
         rng = np.random.default_rng(seed)
         edges = np.arange(room + 1) * members // room
         picks = rng.integers(edges[:-1], edges[1:]).astype(np.int64)
-        again = Walker(space, capacity=room + 1, matrix=matrix, charges=charges)
-        again.mode, again.picks = kernels.EMIT_PICKED, picks
-        again.floats[kernels.CUT], again.floats[kernels.TOLERANCE] = cut, RESOLUTION_EV
+        choice = Choice(EMIT_PICKED, cut, RESOLUTION_EV, picks)
+        again = Walker(space, capacity=room + 1, matrix=matrix, charges=charges, choice=choice)
         written = again.advance()
         selected = _Pool(
             again.codes[:written], again.degeneracies[:written], again.superperiodic[:written], again.energies[:written]
@@ -180,9 +184,9 @@ def lowest_orderings(
     values = np.array([charges[s] for s in symbols])
     energies = ewald_energies(matrix, values[space.site_codes(pool.codes)])
     order = np.argsort(np.round(energies / RESOLUTION_EV), kind="stable")[:number]
-    raw = int(walker.histogram_raw.sum())
-    mean = float(walker.floats[kernels.SUM]) / raw
-    variance = float(walker.floats[kernels.SUM_SQUARES]) / raw - mean**2
+    raw = int(walker.histogram[1].sum())
+    mean = float(walker.statistics.total) / raw
+    variance = float(walker.statistics.squares) / raw - mean**2
     return RankedOrderings(
         decorations=pool.codes[order],
         energies_eV=energies[order],
@@ -204,9 +208,6 @@ def _walk_lowest(
     max_nodes: int | None,
     progress: Callable[[int], None] | None,
 ) -> _Pool:
-    kernels = walker.kernels
-    walker.mode = kernels.EMIT_LOWEST
-    walker.floats[kernels.TOLERANCE] = RESOLUTION_EV
     limit = NO_LIMIT if max_nodes is None else max_nodes
     pool = _Pool.empty(space.n_free)
     while not walker.finished:
@@ -239,14 +240,12 @@ def _cut(pool: _Pool, walker: Walker, number: int) -> _Pool:
     """
     if len(pool.energies) < number or number == 0:
         return pool
-    kernels = walker.kernels
     order = np.argsort(pool.energies, kind="stable")
     cut = float(pool.energies[order[number - 1]])
-    old = float(walker.floats[kernels.CUT])
+    old = float(walker.choice.cut_eV)
     near = np.abs(pool.energies - cut) <= RESOLUTION_EV
     if not np.isfinite(old) or cut < old - RESOLUTION_EV:
-        walker.floats[kernels.CUT] = cut
-        walker.at_cut = int(near.sum()), int(pool.degeneracies[near].sum())
+        walker.lower_cut(cut, (int(near.sum()), int(pool.degeneracies[near].sum())))
     else:
         cut = old
         near = np.abs(pool.energies - cut) <= RESOLUTION_EV
@@ -281,14 +280,15 @@ class _Pool:
 
 
 def _histogram(walker: Walker) -> EnergyHistogram | None:
-    kernels: Any = walker.kernels
-    filled = np.flatnonzero(walker.histogram)
-    if walker.floats[kernels.MAXIMUM] - walker.floats[kernels.MINIMUM] < RESOLUTION_EV:
+    distinct, raw = walker.histogram
+    filled = np.flatnonzero(distinct)
+    statistics = walker.statistics
+    if statistics.maximum - statistics.minimum < RESOLUTION_EV:
         return None
     first, last = int(filled[0]), int(filled[-1])
-    low, width = float(walker.floats[kernels.LOW]), float(walker.floats[kernels.WIDTH])
+    low, width = float(statistics.low), float(statistics.width)
     return EnergyHistogram(
         edges_eV=tuple((walker.base_energy_eV + low + width * np.arange(first, last + 2)).tolist()),
-        distinct=tuple(walker.histogram[first : last + 1].tolist()),
-        raw=tuple(walker.histogram_raw[first : last + 1].tolist()),
+        distinct=tuple(distinct[first : last + 1].tolist()),
+        raw=tuple(raw[first : last + 1].tolist()),
     )
