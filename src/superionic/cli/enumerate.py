@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
 
 from superionic.cli.options import BlockOption, ChargesOption, CrystalArgument, JsonOption, grouped, parse_charges
 from superionic.cli.spinner import spinner
+
+if TYPE_CHECKING:
+    from superionic.enumeration.request import Choice, SpaceOptions
 
 _QUICK_LOOK = 20
 """Number of the lowest orderings that are listed where nothing else is asked for."""
@@ -145,6 +148,11 @@ class CompositionOptions:
         ),
     ] = 0.1
 
+    @property
+    def coupling(self) -> Literal["per-orbit", "coupled"]:
+        """Whether sites with the same species share one total."""
+        return "per-orbit" if self.per_orbit else "coupled"
+
 
 @dataclass(frozen=True)
 class OutputOptions:
@@ -178,67 +186,21 @@ def enumerate_command(
     _check_requests(request, cells, output)
     series_only = cells.hnf and not any(request.methods) and output.out is None
     _demand_effect(context, series_only=series_only)
-    coupling = "per-orbit" if composition.per_orbit else "coupled"
-    charges = parse_charges(composition.charges)
     if series_only:
-        from superionic.enumeration.series import count_supercells
-
-        series = count_supercells(
-            file,
-            cells.max_index or 1,
-            any_composition=cells.any_composition,
-            exchangeable=cells.exchangeable,
-            block=block,
-            diagonal_only=cells.diagonal,
-            coupling=coupling,
-            oxidation_states=charges,
-            axes=composition.axis or (),
-            formula_unit=composition.formula_unit,
-            max_deviation=composition.max_deviation,
-        )
-        if output.as_json:
-            typer.echo(json.dumps(series.to_dict()))
-        else:
-            from superionic.cli.orderings import show_series
-
-            show_series(series)
+        _count_supercells(file, cells, composition, output, block)
         return
-    from superionic.enumeration.request import enumerate_orderings
+    from superionic.enumeration.request import count_spaces
 
-    quick = not (request.count or any(request.methods))
+    choice = _choice(request, writes=output.out is not None)
+    spaces = _space_options(request, cells, composition)
     with spinner("reading the crystal", quiet=output.as_json) as say:
 
         def show_count(label: str, number: int) -> None:
             if say is not None:
                 say(f"{label} {number:,} orderings examined".strip())
 
-        enumeration = enumerate_orderings(
-            file,
-            supercell=_parse_supercell(cells.supercell),
-            max_index=cells.max_index,
-            min_distance_A=None if request.min_distance == 0.0 else request.min_distance,
-            ewald_top=request.ewald_top,
-            sample_draws=request.sample,
-            thermal=request.thermal,
-            search_lowest=request.search,
-            search_budget=request.search_budget,
-            monte_carlo_samples=request.monte_carlo,
-            temperature_K=request.temperature,
-            dielectric=request.dielectric,
-            sweeps=request.sweeps,
-            quick_look=_QUICK_LOOK if quick else None,
-            list_all=quick and output.out is not None,
-            max_listed=request.max_listed,
-            seed=request.seed,
-            progress=None if say is None else show_count,
-            block=block,
-            diagonal_only=cells.diagonal,
-            coupling=coupling,
-            oxidation_states=charges,
-            axes=composition.axis or (),
-            formula_unit=composition.formula_unit,
-            max_deviation=composition.max_deviation,
-        )
+        orderings = count_spaces(file, spaces, block=block)
+        enumeration = orderings.choose(choice, progress=None if say is None else show_count)
         written = [] if output.out is None else enumeration.write(output.out)
     if output.as_json:
         files = {} if output.out is None else {"written": [str(path) for path in written]}
@@ -250,6 +212,73 @@ def enumerate_command(
     if written:
         more = f" and {len(written) - 1} more files" if len(written) > 1 else ""
         typer.echo(f"wrote {enumeration.n_chosen} structures to {written[0]}{more}")
+
+
+def _count_supercells(
+    file: Path, cells: CellOptions, composition: CompositionOptions, output: OutputOptions, block: str | None
+) -> None:
+    """Count the orderings of all supercells up to an index, and print the numbers."""
+    from superionic.enumeration.series import count_supercells
+
+    series = count_supercells(
+        file,
+        cells.max_index or 1,
+        any_composition=cells.any_composition,
+        exchangeable=cells.exchangeable,
+        block=block,
+        diagonal_only=cells.diagonal,
+        coupling=composition.coupling,
+        oxidation_states=parse_charges(composition.charges),
+        axes=composition.axis or (),
+        formula_unit=composition.formula_unit,
+        max_deviation=composition.max_deviation,
+    )
+    if output.as_json:
+        typer.echo(json.dumps(series.to_dict()))
+        return
+    from superionic.cli.orderings import show_series
+
+    show_series(series)
+
+
+def _choice(request: RequestOptions, *, writes: bool) -> Choice:
+    """Return which orderings the options ask for; without a method a quick look, or all where a file is written."""
+    from superionic.enumeration.request import Choice
+
+    quick = not (request.count or any(request.methods))
+    return Choice(
+        ewald_top=request.ewald_top,
+        sample_draws=request.sample,
+        thermal=request.thermal,
+        search_lowest=request.search,
+        search_budget=request.search_budget,
+        monte_carlo_samples=request.monte_carlo,
+        temperature_K=request.temperature,
+        dielectric=request.dielectric,
+        sweeps=request.sweeps,
+        quick_look=_QUICK_LOOK if quick else None,
+        list_all=quick and writes,
+        seed=request.seed,
+    )
+
+
+def _space_options(request: RequestOptions, cells: CellOptions, composition: CompositionOptions) -> SpaceOptions:
+    """Return the supercells and compositions that the options ask for."""
+    from superionic.enumeration.request import SpaceOptions
+
+    return SpaceOptions(
+        supercell=_parse_supercell(cells.supercell),
+        max_index=cells.max_index,
+        diagonal_only=cells.diagonal,
+        coupling=composition.coupling,
+        oxidation_states=parse_charges(composition.charges),
+        axes=tuple(composition.axis or ()),
+        formula_unit=composition.formula_unit,
+        max_deviation=composition.max_deviation,
+        min_distance_A=None if request.min_distance == 0.0 else request.min_distance,
+        max_listed=request.max_listed,
+        seed=request.seed,
+    )
 
 
 def _check_requests(request: RequestOptions, cells: CellOptions, output: OutputOptions) -> None:
