@@ -170,15 +170,9 @@ def lowest_orderings(
     room = number - int(below.sum())
     if np.isfinite(cut) and members > room:
         # Go through the listing once more for the selected members of the tie.
-        rng = np.random.default_rng(seed)
-        edges = np.arange(room + 1) * members // room
-        picks = rng.integers(edges[:-1], edges[1:]).astype(np.int64)
-        choice = Choice(EMIT_PICKED, cut, RESOLUTION_EV, picks)
+        choice = Choice(EMIT_PICKED, cut, RESOLUTION_EV, _spread_picks(members, room, seed))
         again = Walker(space, capacity=room + 1, matrix=matrix, charges=charges, choice=choice)
-        written = again.advance()
-        selected = _Pool(
-            again.codes[:written], again.degeneracies[:written], again.superperiodic[:written], again.energies[:written]
-        )
+        selected = _Pool.of(again, again.advance())
         pool = pool.select(np.flatnonzero(below)).joined(selected)
         tie = Tie(cut + walker.base_energy_eV, members, raw_members, room, seed)
     values = np.array([charges[s] for s in symbols])
@@ -201,6 +195,13 @@ def lowest_orderings(
     )
 
 
+def _spread_picks(members: int, room: int, seed: int) -> IntArray:
+    """Pick as many members of a tie as there is room for, one at random from each stretch of the listing."""
+    edges = np.arange(room + 1) * members // room
+    picks: IntArray = np.random.default_rng(seed).integers(edges[:-1], edges[1:]).astype(np.int64)
+    return picks
+
+
 def _walk_lowest(
     space: OrderingSpace,
     walker: Walker,
@@ -212,13 +213,7 @@ def _walk_lowest(
     pool = _Pool.empty(space.n_free)
     while not walker.finished:
         written = walker.advance(min(_STEP, limit - walker.nodes))
-        new = _Pool(
-            walker.codes[:written],
-            walker.degeneracies[:written],
-            walker.superperiodic[:written],
-            walker.energies[:written],
-        )
-        pool = pool.joined(new)
+        pool = pool.joined(_Pool.of(walker, written))
         if len(pool.energies) > number or walker.finished:
             pool = _cut(pool, walker, number)
         if progress is not None:
@@ -266,6 +261,11 @@ class _Pool:
     @classmethod
     def empty(cls, n_free: int) -> _Pool:
         return cls(np.zeros((0, n_free), np.uint8), np.zeros(0, np.int64), np.zeros(0, np.bool_), np.zeros(0))
+
+    @classmethod
+    def of(cls, walker: Walker, n: int) -> _Pool:
+        """Take the first `n` rows of the output of a walk."""
+        return cls(walker.codes[:n], walker.degeneracies[:n], walker.superperiodic[:n], walker.energies[:n])
 
     def select(self, index: IntArray) -> _Pool:
         return _Pool(self.codes[index], self.degeneracies[index], self.superperiodic[index], self.energies[index])
