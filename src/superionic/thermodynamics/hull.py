@@ -152,8 +152,7 @@ def convex_hull(
 
     potentials = [exact_energy_per_atom(pool[corners[i]]) * sum(members[i].values()) for i in frame]
     formation = [
-        (Fraction(entry.energy_eV) - sum((n * mu for n, mu in zip(parts, potentials, strict=True)), Fraction(0)))
-        / total
+        (Fraction(entry.energy_eV) - _dot(parts, potentials)) / total
         for entry, parts, total in zip(pool, amounts, totals, strict=True)
     ]
     shares = [tuple(n / total for n in parts) for parts, total in zip(amounts, totals, strict=True)]
@@ -163,39 +162,37 @@ def convex_hull(
         mixtures = LowerEnvelope([shares[i] for i in corners], [formation[i] for i in corners], len(corners))
         best = [_mixture(mixtures, share, entry, members) for share, entry in zip(shares, pool, strict=True)]
         coordinates = [tuple(dict(mixture).get(j, Fraction(0)) for j in range(len(members))) for mixture in best]
-        plane = [sum((weight * mixtures.energies[c] for c, weight in mixture), Fraction(0)) for mixture in best]
+        plane = [_level(mixtures, mixture) for mixture in best]
     candidates = corners + [i for i in lowest.values() if i not in corners]
     envelope = LowerEnvelope([shares[i] for i in candidates], [formation[i] for i in candidates], len(corners))
 
-    above: list[Fraction] = []
-    decompositions: list[Decomposition] = []
-    for entry, share, energy in zip(entries, shares[: len(entries)], formation[: len(entries)], strict=True):
-        mixture = _mixture(envelope, share, entry, members)
-        above.append(energy - sum((weight * envelope.energies[c] for c, weight in mixture), Fraction(0)))
-        decompositions.append(
-            Decomposition(
-                names=tuple(pool[candidates[c]].name for c, _ in mixture),
-                fractions=tuple(float(weight) for _, weight in mixture),
-            )
-        )
+    n = len(entries)  # the pool has them first
+    phases = [_mixture(envelope, share, entry, members) for share, entry in zip(shares[:n], entries, strict=True)]
+    above = [energy - _level(envelope, mixture) for energy, mixture in zip(formation[:n], phases, strict=True)]
     if square:
         formation = [energy - level for energy, level in zip(formation, plane, strict=True)]
     units = [
         resolve_formula_units(entry, parts, members, formula_unit)
-        for entry, parts in zip(entries, amounts[: len(entries)], strict=True)
+        for entry, parts in zip(entries, amounts[:n], strict=True)
     ]
-    per_atom = [total / entry.n_atoms for entry, total in zip(entries, totals[: len(entries)], strict=True)]
-    per_unit = [total / unit for total, unit in zip(totals[: len(entries)], units, strict=True)]
+    per_atom = [total / entry.n_atoms for entry, total in zip(entries, totals[:n], strict=True)]
+    per_unit = [total / unit for total, unit in zip(totals[:n], units, strict=True)]
     above_per_atom = _array([a * f for a, f in zip(above, per_atom, strict=True)])
     return Hull(
         names=tuple(entry.name for entry in entries),
-        coordinates=_array([list(share) for share in coordinates[: len(entries)]]),
-        formation_energies_eV_per_atom=_array([e * f for e, f in zip(formation, per_atom, strict=False)]),
-        formation_energies_eV_per_formula_unit=_array([e * f for e, f in zip(formation, per_unit, strict=False)]),
+        coordinates=_array([list(share) for share in coordinates[:n]]),
+        formation_energies_eV_per_atom=_array([e * f for e, f in zip(formation[:n], per_atom, strict=True)]),
+        formation_energies_eV_per_formula_unit=_array([e * f for e, f in zip(formation[:n], per_unit, strict=True)]),
         energies_above_hull_eV_per_atom=above_per_atom,
         energies_above_hull_eV_per_formula_unit=_array([a * f for a, f in zip(above, per_unit, strict=True)]),
         stable=_frozen(above_per_atom <= stable_within_eV_per_atom),
-        decompositions=tuple(decompositions),
+        decompositions=tuple(
+            Decomposition(
+                names=tuple(pool[candidates[c]].name for c, _ in mixture),
+                fractions=tuple(float(weight) for _, weight in mixture),
+            )
+            for mixture in phases
+        ),
         formula_units=_array(units),
         end_members=tuple(reduced_formula(member) for member in members),
         end_member_names=tuple(pool[i].name for i in corners),
@@ -306,6 +303,15 @@ def _mixture(
             fix="choose end members that enclose it, or leave this composition out of the hull",
         )
     return mixture
+
+
+def _level(envelope: LowerEnvelope, mixture: Sequence[tuple[int, Fraction]]) -> Fraction:
+    """Return the energy of a mixture of points of an envelope."""
+    return sum((weight * envelope.energies[c] for c, weight in mixture), Fraction(0))
+
+
+def _dot(first: Sequence[Fraction], second: Sequence[Fraction]) -> Fraction:
+    return sum((a * b for a, b in zip(first, second, strict=True)), Fraction(0))
 
 
 def _array(values: Sequence[Any]) -> FloatArray:
