@@ -136,47 +136,28 @@ def convex_hull(
     """
     convention = require_one_convention([*entries, *(m for m in end_members if isinstance(m, Entry))])
     require_unique_names(entries)
-    pool = [*entries, *(m for m in end_members if isinstance(m, Entry) and m not in entries)]
-    members = [reduced_composition(m.composition if isinstance(m, Entry) else m) for m in end_members]
-    frame = independent(members)
-    axes = [members[i] for i in frame]
-    square = len(frame) < len(members)
-    if square:
-        _require_corners(members, axes)
-    amounts = [
-        end_member_amounts(entry.composition, axes, where=f"entry {entry.name!r}", inside=not square) for entry in pool
-    ]
-    totals = [sum(n, Fraction(0)) for n in amounts]
-    lowest = lowest_by_composition(pool)
-    corners = [_corner(member, lowest) for member in members]
-
-    potentials = [exact_energy_per_atom(pool[corners[i]]) * sum(members[i].values()) for i in frame]
-    formation = [
-        (Fraction(entry.energy_eV) - _dot(parts, potentials)) / total
-        for entry, parts, total in zip(pool, amounts, totals, strict=True)
-    ]
-    shares = [tuple(n / total for n in parts) for parts, total in zip(amounts, totals, strict=True)]
-    coordinates = shares
-    if square:
+    diagram = _diagram(entries, end_members)
+    pool, members, corners, shares = diagram.pool, diagram.members, diagram.corners, diagram.shares
+    coordinates, formation = shares, diagram.formation
+    if diagram.is_square:
         # So far energies are relative to some of the end members; refer them to the best mixture of all of them.
-        mixtures = LowerEnvelope([shares[i] for i in corners], [formation[i] for i in corners], len(corners))
+        mixtures = diagram.envelope(corners)
         best = [_mixture(mixtures, share, entry, members) for share, entry in zip(shares, pool, strict=True)]
         coordinates = [tuple(dict(mixture).get(j, Fraction(0)) for j in range(len(members))) for mixture in best]
         plane = [_level(mixtures, mixture) for mixture in best]
-    candidates = corners + [i for i in lowest.values() if i not in corners]
-    envelope = LowerEnvelope([shares[i] for i in candidates], [formation[i] for i in candidates], len(corners))
+        formation = [energy - level for energy, level in zip(formation, plane, strict=True)]
+    candidates = [*corners, *(i for i in lowest_by_composition(pool).values() if i not in corners)]
+    envelope = diagram.envelope(candidates)
 
     n = len(entries)  # the pool has them first
     phases = [_mixture(envelope, share, entry, members) for share, entry in zip(shares[:n], entries, strict=True)]
-    above = [energy - _level(envelope, mixture) for energy, mixture in zip(formation[:n], phases, strict=True)]
-    if square:
-        formation = [energy - level for energy, level in zip(formation, plane, strict=True)]
+    above = [energy - _level(envelope, mixture) for energy, mixture in zip(diagram.formation[:n], phases, strict=True)]
     units = [
         resolve_formula_units(entry, parts, members, formula_unit)
-        for entry, parts in zip(entries, amounts[:n], strict=True)
+        for entry, parts in zip(entries, diagram.amounts[:n], strict=True)
     ]
-    per_atom = [total / entry.n_atoms for entry, total in zip(entries, totals[:n], strict=True)]
-    per_unit = [total / unit for total, unit in zip(totals[:n], units, strict=True)]
+    per_atom = [total / entry.n_atoms for entry, total in zip(entries, diagram.totals[:n], strict=True)]
+    per_unit = [total / unit for total, unit in zip(diagram.totals[:n], units, strict=True)]
     above_per_atom = _array([a * f for a, f in zip(above, per_atom, strict=True)])
     return Hull(
         names=tuple(entry.name for entry in entries),
@@ -199,6 +180,62 @@ def convex_hull(
         energy_convention=convention,
         stable_within_eV_per_atom=stable_within_eV_per_atom,
     )
+
+
+@dataclass(frozen=True)
+class _Diagram:
+    """The phases of a diagram, in exact fractions of the axes.
+
+    Attributes
+    ----------
+    pool
+        The entries, followed by the end members that are entries of their own.
+    members, corners
+        Composition of each end member, and the phase of `pool` that stands for it.
+    amounts, totals, shares
+        For each phase the amounts of the axes, their sum, and their shares in it.
+    formation
+        For each phase the energy relative to the axes, in eV for each unit of them.
+    is_square
+        Whether there are more end members than axes, so that some mixtures of them are better than others.
+    """
+
+    pool: Sequence[Entry]
+    members: Sequence[Mapping[str, int]]
+    corners: Sequence[int]
+    amounts: Sequence[tuple[Fraction, ...]]
+    totals: Sequence[Fraction]
+    shares: Sequence[tuple[Fraction, ...]]
+    formation: Sequence[Fraction]
+    is_square: bool
+
+    def envelope(self, phases: Sequence[int]) -> LowerEnvelope:
+        """Return the lower envelope of some phases, of which the first are the corners."""
+        return LowerEnvelope([self.shares[i] for i in phases], [self.formation[i] for i in phases], len(self.corners))
+
+
+def _diagram(entries: Sequence[Entry], end_members: Sequence[Entry | Mapping[str, Amount]]) -> _Diagram:
+    pool = [*entries, *(m for m in end_members if isinstance(m, Entry) and m not in entries)]
+    members = [reduced_composition(m.composition if isinstance(m, Entry) else m) for m in end_members]
+    frame = independent(members)
+    axes = [members[i] for i in frame]
+    square = len(frame) < len(members)
+    if square:
+        _require_corners(members, axes)
+    amounts = [
+        end_member_amounts(entry.composition, axes, where=f"entry {entry.name!r}", inside=not square) for entry in pool
+    ]
+    totals = [sum(n, Fraction(0)) for n in amounts]
+    lowest = lowest_by_composition(pool)
+    corners = [_corner(member, lowest) for member in members]
+
+    potentials = [exact_energy_per_atom(pool[corners[i]]) * sum(members[i].values()) for i in frame]
+    formation = [
+        (Fraction(entry.energy_eV) - _dot(parts, potentials)) / total
+        for entry, parts, total in zip(pool, amounts, totals, strict=True)
+    ]
+    shares = [tuple(n / total for n in parts) for parts, total in zip(amounts, totals, strict=True)]
+    return _Diagram(pool, members, corners, amounts, totals, shares, formation, square)
 
 
 @dataclass(frozen=True)
