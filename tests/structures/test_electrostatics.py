@@ -8,6 +8,7 @@ from superionic.structures.crystal.composition import integer_compositions, subs
 from superionic.structures.crystal.supercells import supercell_sites
 from superionic.structures.orderings.electrostatics import (
     charges_of,
+    erfc_of_few,
     ewald_energies,
     ewald_matrix,
     lowest,
@@ -66,6 +67,13 @@ def test_symmetry_gives_the_same_matrix(lyc, cell):
     np.testing.assert_allclose(
         supercell_ewald_matrix(sites), ewald_matrix(sites.cell_A, sites.fractional), rtol=1e-11, atol=1e-11
     )
+
+
+def test_few_values_of_the_error_function_are_scipys_to_the_last_bit():
+    from scipy.special import erfc
+
+    x = np.concatenate([np.linspace(0.0, 6.2, 20_001), [1.0, np.nextafter(1.0, 0.0)]])
+    np.testing.assert_array_equal(erfc_of_few(x), erfc(x))
 
 
 def test_lowest_is_stable_among_ties():

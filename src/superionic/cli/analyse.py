@@ -20,8 +20,8 @@ from superionic.cli.options import (
     parse_temperatures,
     parse_words,
 )
-from superionic.cli.progress import spinner
 from superionic.cli.screen import plain_json
+from superionic.cli.spinner import spinner
 
 if TYPE_CHECKING:
     from superionic.results.analysis import Analysis, PooledTransport, SeriesOfRuns

@@ -1,32 +1,22 @@
-"""The verb ``superionic enumerate``: its options and its output."""
+"""The verb ``superionic enumerate``: its options, and how they become a request."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from superionic.cli.options import BlockOption, ChargesOption, CrystalArgument, JsonOption, grouped, parse_charges
-from superionic.cli.progress import spinner
+from superionic.cli.spinner import spinner
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from superionic.enumeration.request import Choice, SpaceOptions
 
-    from superionic.enumeration.chosen import ChosenOrderings
-    from superionic.enumeration.evidence import MonteCarloEvidence
-    from superionic.enumeration.result import EnumeratedPoint, Enumeration
-    from superionic.enumeration.series import SupercellSeries
-
-_SHOWN = 20
-_SHOWN_ORDER = 10
-_FAR = 0.1
+_QUICK_LOOK = 20
+"""Number of the lowest orderings that are listed where nothing else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +148,11 @@ class CompositionOptions:
         ),
     ] = 0.1
 
+    @property
+    def coupling(self) -> Literal["per-orbit", "coupled"]:
+        """Whether sites with the same species share one total."""
+        return "per-orbit" if self.per_orbit else "coupled"
+
 
 @dataclass(frozen=True)
 class OutputOptions:
@@ -191,74 +186,99 @@ def enumerate_command(
     _check_requests(request, cells, output)
     series_only = cells.hnf and not any(request.methods) and output.out is None
     _demand_effect(context, series_only=series_only)
-    coupling = "per-orbit" if composition.per_orbit else "coupled"
-    charges = parse_charges(composition.charges)
     if series_only:
-        from superionic.enumeration.series import count_supercells
-
-        series = count_supercells(
-            file,
-            cells.max_index or 1,
-            any_composition=cells.any_composition,
-            exchangeable=cells.exchangeable,
-            block=block,
-            diagonal_only=cells.diagonal,
-            coupling=coupling,
-            oxidation_states=charges,
-            axes=composition.axis or (),
-            formula_unit=composition.formula_unit,
-            max_deviation=composition.max_deviation,
-        )
-        if output.as_json:
-            typer.echo(json.dumps(series.to_dict()))
-        else:
-            _show_series(series)
+        _count_supercells(file, cells, composition, output, block)
         return
-    from superionic.enumeration.request import enumerate_orderings
+    from superionic.enumeration.request import count_spaces
 
-    quick = not (request.count or any(request.methods))
+    choice = _choice(request, writes=output.out is not None)
+    spaces = _space_options(request, cells, composition)
     with spinner("reading the crystal", quiet=output.as_json) as say:
 
         def show_count(label: str, number: int) -> None:
             if say is not None:
                 say(f"{label} {number:,} orderings examined".strip())
 
-        enumeration = enumerate_orderings(
-            file,
-            supercell=_parse_supercell(cells.supercell),
-            max_index=cells.max_index,
-            min_distance_A=None if request.min_distance == 0.0 else request.min_distance,
-            ewald_top=request.ewald_top,
-            sample_draws=request.sample,
-            thermal=request.thermal,
-            search_lowest=request.search,
-            search_budget=request.search_budget,
-            monte_carlo_samples=request.monte_carlo,
-            temperature_K=request.temperature,
-            dielectric=request.dielectric,
-            sweeps=request.sweeps,
-            quick_look=_SHOWN if quick else None,
-            list_all=quick and output.out is not None,
-            max_listed=request.max_listed,
-            seed=request.seed,
-            progress=None if say is None else show_count,
-            block=block,
-            diagonal_only=cells.diagonal,
-            coupling=coupling,
-            oxidation_states=charges,
-            axes=composition.axis or (),
-            formula_unit=composition.formula_unit,
-            max_deviation=composition.max_deviation,
-        )
+        orderings = count_spaces(file, spaces, block=block)
+        enumeration = orderings.choose(choice, progress=None if say is None else show_count)
         written = [] if output.out is None else enumeration.write(output.out)
     if output.as_json:
         files = {} if output.out is None else {"written": [str(path) for path in written]}
         typer.echo(json.dumps(enumeration.to_dict() | files))
         return
-    _show(enumeration)
+    from superionic.cli.orderings import show_enumeration
+
+    show_enumeration(enumeration)
     if written:
         more = f" and {len(written) - 1} more files" if len(written) > 1 else ""
         typer.echo(f"wrote {enumeration.n_chosen} structures to {written[0]}{more}")
+
+
+def _count_supercells(
+    file: Path, cells: CellOptions, composition: CompositionOptions, output: OutputOptions, block: str | None
+) -> None:
+    """Count the orderings of all supercells up to an index, and print the numbers."""
+    from superionic.enumeration.series import count_supercells
+
+    series = count_supercells(
+        file,
+        cells.max_index or 1,
+        any_composition=cells.any_composition,
+        exchangeable=cells.exchangeable,
+        block=block,
+        diagonal_only=cells.diagonal,
+        coupling=composition.coupling,
+        oxidation_states=parse_charges(composition.charges),
+        axes=composition.axis or (),
+        formula_unit=composition.formula_unit,
+        max_deviation=composition.max_deviation,
+    )
+    if output.as_json:
+        typer.echo(json.dumps(series.to_dict()))
+        return
+    from superionic.cli.orderings import show_series
+
+    show_series(series)
+
+
+def _choice(request: RequestOptions, *, writes: bool) -> Choice:
+    """Return which orderings the options ask for; without a method a quick look, or all where a file is written."""
+    from superionic.enumeration.request import Choice
+
+    quick = not (request.count or any(request.methods))
+    return Choice(
+        ewald_top=request.ewald_top,
+        sample_draws=request.sample,
+        thermal=request.thermal,
+        search_lowest=request.search,
+        search_budget=request.search_budget,
+        monte_carlo_samples=request.monte_carlo,
+        temperature_K=request.temperature,
+        dielectric=request.dielectric,
+        sweeps=request.sweeps,
+        quick_look=_QUICK_LOOK if quick else None,
+        list_all=quick and writes,
+        seed=request.seed,
+    )
+
+
+def _space_options(request: RequestOptions, cells: CellOptions, composition: CompositionOptions) -> SpaceOptions:
+    """Return the supercells and compositions that the options ask for."""
+    from superionic.enumeration.request import SpaceOptions
+
+    return SpaceOptions(
+        supercell=_parse_supercell(cells.supercell),
+        max_index=cells.max_index,
+        diagonal_only=cells.diagonal,
+        coupling=composition.coupling,
+        oxidation_states=parse_charges(composition.charges),
+        axes=tuple(composition.axis or ()),
+        formula_unit=composition.formula_unit,
+        max_deviation=composition.max_deviation,
+        min_distance_A=None if request.min_distance == 0.0 else request.min_distance,
+        max_listed=request.max_listed,
+        seed=request.seed,
+    )
 
 
 def _check_requests(request: RequestOptions, cells: CellOptions, output: OutputOptions) -> None:
@@ -349,176 +369,6 @@ def _parse_supercell(text: str) -> Any:
         raise StructureError(
             f"{text[:100]!r} is not a supercell.", fix="Write 1x1x2, primitive, or [[1,0,0],[0,1,0],[0,0,2]]."
         ) from error
-
-
-def _show(result: Enumeration) -> None:
-    console = Console()
-    crystal = result.crystal
-    console.print(
-        f"[bold]{escape(str(crystal['name']))}[/bold]  {crystal['spacegroup']} (No. {crystal['spacegroup_number']}), "
-        f"{escape(str(crystal['refined_cell']))} in the cell as refined"
-    )
-    _show_notes(console, crystal["notes"])
-    console.print(escape(_charges_text(result.oxidation_states)))
-    for point in result.points:
-        console.print()
-        _show_point(console, point)
-    for refusal in result.refused:
-        console.print(f"[yellow]left out:[/yellow] {escape(str(refusal))}")
-
-
-def _show_notes(console: Any, notes: Sequence[str]) -> None:
-    for note in notes:
-        console.print(f"[yellow]note:[/yellow] {escape(note)}", highlight=False)
-
-
-def _show_point(console: Any, point: EnumeratedPoint) -> None:
-    counted = point.counted
-    space, composition, count, allowed = counted.space, counted.composition, counted.count, counted.allowed
-    title = f"{composition.formula} in {space.sites.supercell}"
-    console.print(f"[bold]{point.label + '  ' if point.label else ''}{title}[/bold]", end="  ")
-    n_atoms = sum(composition.totals.values())
-    console.print(f"{n_atoms} atoms on {space.sites.n_sites} sites, {count.group_order} operations")
-    groups = Table("sites", "number", "counts", box=None, pad_edge=False)
-    for name, group, counts in zip(composition.names, composition.groups, composition.counts, strict=True):
-        if len(counts) > 1:
-            groups.add_row(name, str(len(group)), " ".join(f"{s}{n}" for s, n in counts.items()))
-    console.print(groups)
-    console.print(f"occupancies differ from the refined ones by {composition.deviation:.4f} (root mean square)")
-    if composition.deviation > _FAR:
-        console.print("[yellow]that is a lot:[/yellow] a larger supercell or other charges may come closer")
-    if composition.lost:
-        console.print(f"[yellow]caution:[/yellow] {escape(composition.loss)}")
-    if counted.skipped:
-        console.print(f"{counted.skipped} closer compositions have no ordering with {space.rule}")
-    console.print(f"{_big(count.raw)} orderings, [bold]{_big(count.distinct)} distinct[/bold]")
-    if space.has_exclusions:
-        rule = f"with {space.rule}"
-        if allowed is not None:
-            console.print(f"{_big(allowed.raw)}, [bold]{_big(allowed.distinct)} distinct[/bold], {rule}")
-        elif counted.fraction is not None:
-            fraction = counted.fraction
-            part = (
-                f"{fraction.fraction:.3g} ± {fraction.standard_error:.1g} of them"
-                if fraction.fraction
-                else f"some, but fewer than {fraction.upper_bound:.2g} of them"
-            )
-            console.print(f"{part} {rule} (estimated from {fraction.draws:,} draws)")
-    console.print(f"plan: {counted.plan.method} ({counted.plan.reason})")
-    if point.chosen is not None:
-        _show_orderings(console, point.chosen)
-
-
-def _show_orderings(console: Any, orderings: ChosenOrderings) -> None:
-    from superionic.enumeration.evidence import MonteCarloEvidence
-    from superionic.execution.codec import to_tree
-
-    if orderings.tie is not None:
-        tie = orderings.tie
-        console.print(
-            f"[yellow]tie:[/yellow] {tie.members:,} orderings have {tie.energy_eV:.6f} eV, which point "
-            f"charges cannot tell apart; {tie.taken:,} of them were taken, spread evenly over the listing "
-            f"(seed {tie.seed})"
-        )
-    if isinstance(orderings.evidence, MonteCarloEvidence):
-        _show_monte_carlo(console, orderings.evidence)
-    elif orderings.evidence is not None:
-        for key, value in to_tree(orderings.evidence).items():
-            console.print(f"{key.replace('_', ' ')}: {value}")
-    table = Table(
-        "rank",
-        "Ewald energy (eV)",
-        "above the lowest (eV)",
-        "degeneracy",
-        *(["drawn"] if orderings.times_drawn is not None else []),
-        box=None,
-    )
-    lowest = min(orderings.energies_eV)
-    for rank in range(min(_SHOWN, len(orderings))):
-        energy = float(orderings.energies_eV[rank])
-        drawn = [] if orderings.times_drawn is None else [str(orderings.times_drawn[rank])]
-        table.add_row(
-            str(rank), f"{energy:.6f}", f"{energy - lowest:.6f}", str(orderings.table.degeneracies[rank]), *drawn
-        )
-    console.print(table)
-    if len(orderings) > _SHOWN:
-        console.print(f"... and {len(orderings) - _SHOWN:,} more (--json and --out give all)")
-
-
-def _show_monte_carlo(console: Any, evidence: MonteCarloEvidence) -> None:
-    from superionic.enumeration.monte_carlo import most_informative
-
-    by = "" if evidence.dielectric is None else f", relative permittivity {evidence.dielectric:g}"
-    console.print(
-        f"Monte Carlo at {evidence.temperature_K:g} K on {evidence.energy}{by}: "
-        f"{evidence.independent_draws} independent draws, {evidence.sweeps:,} sweeps at "
-        f"{len(evidence.temperatures_K)} temperatures, autocorrelation "
-        f"{_formatted(evidence.autocorrelation_sweeps, '.3g')} sweeps"
-    )
-    if evidence.converged:
-        console.print("converged: no test contradicts it")
-    for flag in evidence.flags:
-        console.print(f"[yellow]caution:[/yellow] {flag}")
-    error = "" if evidence.heat_capacity_error_kB is None else f" ± {evidence.heat_capacity_error_kB:.1g}"
-    mean, mean_error = _formatted(evidence.mean_energy_eV, ".4f"), _formatted(evidence.mean_energy_error_eV, ".4f")
-    console.print(
-        f"mean energy {mean} ± {mean_error} eV, heat capacity "
-        f"{_formatted(evidence.heat_capacity_kB, '.3g')}{error} k_B per cell"
-    )
-    shown = most_informative(evidence.order_parameters, _SHOWN_ORDER)
-    if not shown:
-        return
-    table = Table("pair", "sites", "distance (Å)", "Warren-Cowley α", "", box=None)
-    for p in shown:
-        sites = p.sites_a if p.sites_a == p.sites_b else f"{p.sites_a} · {p.sites_b}"
-        meaning = ""
-        if p.warren_cowley is not None and p.error is not None:
-            differs = abs(p.warren_cowley) > 3.0 * p.error + 1e-9
-            meaning = ("together" if p.warren_cowley < 0 else "apart") if differs else "as by chance"
-        value = f"{_formatted(p.warren_cowley, '+.3f')} ± {_formatted(p.error, '.3f')}"
-        table.add_row(f"{p.species_a}-{p.species_b}", sites, f"{p.distance_A:.2f}", value, meaning)
-    console.print("short-range order (α: 0 by chance, negative: neighbours more often, 1: never)")
-    console.print(table)
-    rest = len(evidence.order_parameters) - len(shown)
-    if rest > 0:
-        console.print(f"... and {rest} more pairs (--json gives all)")
-
-
-def _formatted(value: float | None, digits: str) -> str:
-    return "unknown" if value is None else format(value, digits)
-
-
-def _show_series(series: SupercellSeries) -> None:
-    console = Console()
-    table = Table("index", "supercells", "raw", "distinct", "not superperiodic", box=None)
-    for entry in series.by_index:
-        table.add_row(
-            str(entry.index),
-            str(entry.n_supercells),
-            _big(entry.raw),
-            _big(entry.distinct),
-            _big(entry.non_superperiodic),
-        )
-    console = Console()
-    _show_notes(console, series.notes)
-    if series.oxidation_states:
-        console.print(escape(_charges_text(series.oxidation_states)))
-    console.print(table)
-    for entry in series.by_index:
-        if entry.problem:
-            console.print(f"[yellow]index {entry.index}:[/yellow] {escape(entry.problem)}")
-    for loss in series.losses:
-        console.print(f"[yellow]caution:[/yellow] {escape(loss)}")
-
-
-def _charges_text(charges: Mapping[str, Any]) -> str:
-    states = ", ".join(f"{element} {value:+g}" for element, value in charges["values"].items())
-    note = f"; {charges['note']}" if charges["note"] else ""
-    return f"charges ({charges['source']}): {states}{note}"
-
-
-def _big(number: int) -> str:
-    return f"{number:,}" if number < 10**12 else f"{number:.4e}"
 
 
 def add_to(app: typer.Typer) -> None:

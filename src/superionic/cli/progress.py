@@ -1,4 +1,4 @@
-"""The progress of a verb on standard error: bars, lines, a spinner."""
+"""The progress of a verb on standard error: bars and lines."""
 
 from __future__ import annotations
 
@@ -45,17 +45,6 @@ def run_progress(*, quiet: bool) -> Iterator[Reporter | None]:
                 bars.stop()
     else:
         yield _Lines(console)
-
-
-@contextmanager
-def spinner(words: str, *, quiet: bool) -> Iterator[Callable[[str], None] | None]:
-    """Provide a callback that changes the words beside a spinner; None when quiet or not on a terminal."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    with console.status(words) as status:
-        yield status.update
 
 
 @contextmanager

@@ -206,21 +206,21 @@ def counted_spaces(
         spaces.append(counted)
         if len(spaces) == number:
             break
-    if not spaces:
-        possible = None
-        for distance in (d for d in _SHORTER_A if min_distance_A is not None and d < min_distance_A):
-            shorter = occupancy_bounds(crystal, sites, distance, oxidation_states)
-            if _fits(partial(compositions, shorter, 1)):
-                possible = distance
-                break
-        hint = "" if possible is None else f" (counts exist at {possible:g} Å)"
-        rule = exclusion_rule(min_distance_A, len(sites.alternatives) > 0)
-        raise CompositionError(
-            f"No neutral composition near the refinement keeps {rule}.",
-            where=f"{crystal.name}, supercell {parsed}",
-            fix=f"Lower the smallest distance{hint}, use a larger supercell, or couple the sublattices.",
-        )
-    return spaces
+    if spaces:
+        return spaces
+
+    def fits_at(distance_A: float) -> bool:
+        shorter = occupancy_bounds(crystal, sites, distance_A, oxidation_states)
+        return _fits(partial(compositions, shorter, 1))
+
+    possible = next((d for d in _SHORTER_A if min_distance_A is not None and d < min_distance_A and fits_at(d)), None)
+    hint = "" if possible is None else f" (counts exist at {possible:g} Å)"
+    rule = exclusion_rule(min_distance_A, len(sites.alternatives) > 0)
+    raise CompositionError(
+        f"No neutral composition near the refinement keeps {rule}.",
+        where=f"{crystal.name}, supercell {parsed}",
+        fix=f"Lower the smallest distance{hint}, use a larger supercell, or couple the sublattices.",
+    )
 
 
 def _demand_full_units(crystal: DisorderedCrystal) -> None:

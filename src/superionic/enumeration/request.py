@@ -366,11 +366,7 @@ def count_spaces(
         for point in grid_points(axes) if axes else [{}]:
             label = " ".join(f"{name}={value:g}" for name, value in point.items())
             try:
-                counted = _counted(
-                    parent, cell, charges, axes, point,
-                    coupling=options.coupling, overrides=options.occupancies, max_deviation=options.max_deviation,
-                    min_distance_A=options.min_distance_A, max_listed=options.max_listed, seed=options.seed,
-                )  # fmt: skip
+                counted = _counted(parent, cell, charges, axes, point, options)
             except CompositionError as error:
                 if not axes and options.max_index is None:
                     raise  # the only one
@@ -483,28 +479,34 @@ def _counted(
     charges: OxidationStates,
     axes: Sequence[Axis],
     point: Mapping[str, float],
-    **options: Any,
+    options: SpaceOptions,
 ) -> CountedSpace:
     exact: Mapping[str, Any] = {}
     if axes:
         crystal, exact = apply_point(crystal, axes, point, charges.values)
+
+    def counted_in(cell: Supercell, max_deviation: float | None, *, strict: bool) -> CountedSpace:
+        return counted_spaces(
+            crystal, cell, charges.values,
+            coupling=options.coupling, overrides=options.occupancies, exact_totals=exact, max_deviation=max_deviation,
+            strict=strict, min_distance_A=options.min_distance_A, max_listed=options.max_listed, seed=options.seed,
+        )[0]  # fmt: skip
+
     if cell is not None:
-        return counted_spaces(crystal, cell, charges.values, exact_totals=exact, **options)[0]
-    if options["max_deviation"] is None:
-        options["max_deviation"] = MAX_DEVIATION
+        return counted_in(cell, options.max_deviation, strict=False)
+    max_deviation = MAX_DEVIATION if options.max_deviation is None else options.max_deviation
     fitting = fitting_indices(
         crystal,
         charges.values,
-        coupling=options["coupling"],
-        overrides=options["overrides"],
+        coupling=options.coupling,
+        overrides=options.occupancies,
         exact_totals=exact,
-        max_deviation=options["max_deviation"],
+        max_deviation=max_deviation,
     )
     refusal: CompositionError | None = None
     for index in fitting[:_CELLS_TRIED] or [1]:  # if none fits, the error of the smallest cell says why
-        cell = compact_supercell(crystal, index)
         try:
-            return counted_spaces(crystal, cell, charges.values, exact_totals=exact, strict=True, **options)[0]
+            return counted_in(compact_supercell(crystal, index), max_deviation, strict=True)
         except CompositionError as error:
             refusal = refusal or error
     assert refusal is not None  # noqa: S101 - one cell at least was tried

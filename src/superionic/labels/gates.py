@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from ase import Atoms
 from ase.geometry import minkowski_reduce
-from scipy.spatial import cKDTree
 
 from superionic.labels.base import Label
 from superionic.labels.residuals import FORCE_SLIPS, Baseline, Sharpness, near_slips, residual_findings
@@ -124,14 +124,14 @@ def shortest_distance(atoms: Atoms) -> float:
     lengths = np.linalg.norm(shifts, axis=1)
     bound = float(lengths[lengths > 0.0].min(initial=np.inf))
     if len(positions) > 1:
-        bound = min(bound, float(cKDTree(wrapped).query(wrapped, k=2)[0][:, 1].min()))
+        bound = min(bound, float(scipy.spatial.cKDTree(wrapped).query(wrapped, k=2)[0][:, 1].min()))
     if not np.isfinite(bound):
         return bound
     images = (wrapped[None, :, :] + shifts[:, None, :]).reshape(-1, 3)
     margin = bound * np.linalg.norm(inverse, axis=0) + 1.0e-9
     places = images @ inverse
     near = ((places >= -margin) & (places <= 1.0 + margin))[:, atoms.pbc].all(axis=1)
-    return min(bound, float(cKDTree(images[near]).query(wrapped, k=2)[0][:, 1].min()))
+    return min(bound, float(scipy.spatial.cKDTree(images[near]).query(wrapped, k=2)[0][:, 1].min()))
 
 
 def check_structure(atoms: Atoms, gates: Gates | None = None) -> Verdict:

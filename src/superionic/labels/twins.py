@@ -11,8 +11,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 from ase import Atoms
-from scipy.spatial import cKDTree
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -61,7 +61,7 @@ def first_twins(structures: Sequence[Atoms], tolerance_A: float) -> list[int | N
         invariants = np.array([_invariants(structures[index]) for index in members])
         # Both parts in units of the difference allowed.
         features = np.hstack([invariants / turned, cells.reshape(len(members), 9) / tolerance_A])
-        tree = cKDTree(features)
+        tree = scipy.spatial.cKDTree(features)
         firsts: set[int] = set()
         for position, index in enumerate(members):
             near = tree.query_ball_point(features[position], 1.0 + 1.0e-6, p=np.inf)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -175,7 +175,7 @@ def missed_by_prescreen(
     samples = np.vstack([falls, rng.choice(falls, size=(_FEW_BOOTSTRAPS, n))])
     means, spreads = samples.mean(axis=1)[:, None], samples.std(axis=1, ddof=1)[:, None]
     width = np.maximum(spreads, _SAME_EV) * np.sqrt(1.0 + 1.0 / n)
-    missed = special.stdtr(n - 1, (means - left[None, :]) / width).sum(axis=1)
+    missed = scipy.special.stdtr(n - 1, (means - left[None, :]) / width).sum(axis=1)
     # The rate is uncertain, and so is the number at a given rate.
     low, high = np.quantile(rng.poisson(missed[1:]), [0.025, 0.975])
     expected = float(missed[0])

@@ -136,6 +136,85 @@ def convex_hull(
     """
     convention = require_one_convention([*entries, *(m for m in end_members if isinstance(m, Entry))])
     require_unique_names(entries)
+    diagram = _diagram(entries, end_members)
+    pool, members, corners, shares = diagram.pool, diagram.members, diagram.corners, diagram.shares
+    coordinates, formation = shares, diagram.formation
+    if diagram.is_square:
+        # So far energies are relative to some of the end members; refer them to the best mixture of all of them.
+        mixtures = diagram.envelope(corners)
+        best = [_mixture(mixtures, share, entry, members) for share, entry in zip(shares, pool, strict=True)]
+        coordinates = [tuple(dict(mixture).get(j, Fraction(0)) for j in range(len(members))) for mixture in best]
+        plane = [_level(mixtures, mixture) for mixture in best]
+        formation = [energy - level for energy, level in zip(formation, plane, strict=True)]
+    candidates = [*corners, *(i for i in lowest_by_composition(pool).values() if i not in corners)]
+    envelope = diagram.envelope(candidates)
+
+    n = len(entries)  # the pool has them first
+    phases = [_mixture(envelope, share, entry, members) for share, entry in zip(shares[:n], entries, strict=True)]
+    above = [energy - _level(envelope, mixture) for energy, mixture in zip(diagram.formation[:n], phases, strict=True)]
+    units = [
+        resolve_formula_units(entry, parts, members, formula_unit)
+        for entry, parts in zip(entries, diagram.amounts[:n], strict=True)
+    ]
+    per_atom = [total / entry.n_atoms for entry, total in zip(entries, diagram.totals[:n], strict=True)]
+    per_unit = [total / unit for total, unit in zip(diagram.totals[:n], units, strict=True)]
+    above_per_atom = _array([a * f for a, f in zip(above, per_atom, strict=True)])
+    return Hull(
+        names=tuple(entry.name for entry in entries),
+        coordinates=_array([list(share) for share in coordinates[:n]]),
+        formation_energies_eV_per_atom=_array([e * f for e, f in zip(formation[:n], per_atom, strict=True)]),
+        formation_energies_eV_per_formula_unit=_array([e * f for e, f in zip(formation[:n], per_unit, strict=True)]),
+        energies_above_hull_eV_per_atom=above_per_atom,
+        energies_above_hull_eV_per_formula_unit=_array([a * f for a, f in zip(above, per_unit, strict=True)]),
+        stable=_frozen(above_per_atom <= stable_within_eV_per_atom),
+        decompositions=tuple(
+            Decomposition(
+                names=tuple(pool[candidates[c]].name for c, _ in mixture),
+                fractions=tuple(float(weight) for _, weight in mixture),
+            )
+            for mixture in phases
+        ),
+        formula_units=_array(units),
+        end_members=tuple(reduced_formula(member) for member in members),
+        end_member_names=tuple(pool[i].name for i in corners),
+        energy_convention=convention,
+        stable_within_eV_per_atom=stable_within_eV_per_atom,
+    )
+
+
+@dataclass(frozen=True)
+class _Diagram:
+    """The phases of a diagram, in exact fractions of the axes.
+
+    Attributes
+    ----------
+    pool
+        The entries, followed by the end members that are entries of their own.
+    members, corners
+        Composition of each end member, and the phase of `pool` that stands for it.
+    amounts, totals, shares
+        For each phase the amounts of the axes, their sum, and their shares in it.
+    formation
+        For each phase the energy relative to the axes, in eV for each unit of them.
+    is_square
+        Whether there are more end members than axes, so that some mixtures of them are better than others.
+    """
+
+    pool: Sequence[Entry]
+    members: Sequence[Mapping[str, int]]
+    corners: Sequence[int]
+    amounts: Sequence[tuple[Fraction, ...]]
+    totals: Sequence[Fraction]
+    shares: Sequence[tuple[Fraction, ...]]
+    formation: Sequence[Fraction]
+    is_square: bool
+
+    def envelope(self, phases: Sequence[int]) -> LowerEnvelope:
+        """Return the lower envelope of some phases, of which the first are the corners."""
+        return LowerEnvelope([self.shares[i] for i in phases], [self.formation[i] for i in phases], len(self.corners))
+
+
+def _diagram(entries: Sequence[Entry], end_members: Sequence[Entry | Mapping[str, Amount]]) -> _Diagram:
     pool = [*entries, *(m for m in end_members if isinstance(m, Entry) and m not in entries)]
     members = [reduced_composition(m.composition if isinstance(m, Entry) else m) for m in end_members]
     frame = independent(members)
@@ -152,56 +231,11 @@ def convex_hull(
 
     potentials = [exact_energy_per_atom(pool[corners[i]]) * sum(members[i].values()) for i in frame]
     formation = [
-        (Fraction(entry.energy_eV) - sum((n * mu for n, mu in zip(parts, potentials, strict=True)), Fraction(0)))
-        / total
+        (Fraction(entry.energy_eV) - _dot(parts, potentials)) / total
         for entry, parts, total in zip(pool, amounts, totals, strict=True)
     ]
     shares = [tuple(n / total for n in parts) for parts, total in zip(amounts, totals, strict=True)]
-    coordinates = shares
-    if square:
-        # So far energies are relative to some of the end members; refer them to the best mixture of all of them.
-        mixtures = LowerEnvelope([shares[i] for i in corners], [formation[i] for i in corners], len(corners))
-        best = [_mixture(mixtures, share, entry, members) for share, entry in zip(shares, pool, strict=True)]
-        coordinates = [tuple(dict(mixture).get(j, Fraction(0)) for j in range(len(members))) for mixture in best]
-        plane = [sum((weight * mixtures.energies[c] for c, weight in mixture), Fraction(0)) for mixture in best]
-    candidates = corners + [i for i in lowest.values() if i not in corners]
-    envelope = LowerEnvelope([shares[i] for i in candidates], [formation[i] for i in candidates], len(corners))
-
-    above: list[Fraction] = []
-    decompositions: list[Decomposition] = []
-    for entry, share, energy in zip(entries, shares[: len(entries)], formation[: len(entries)], strict=True):
-        mixture = _mixture(envelope, share, entry, members)
-        above.append(energy - sum((weight * envelope.energies[c] for c, weight in mixture), Fraction(0)))
-        decompositions.append(
-            Decomposition(
-                names=tuple(pool[candidates[c]].name for c, _ in mixture),
-                fractions=tuple(float(weight) for _, weight in mixture),
-            )
-        )
-    if square:
-        formation = [energy - level for energy, level in zip(formation, plane, strict=True)]
-    units = [
-        resolve_formula_units(entry, parts, members, formula_unit)
-        for entry, parts in zip(entries, amounts[: len(entries)], strict=True)
-    ]
-    per_atom = [total / entry.n_atoms for entry, total in zip(entries, totals[: len(entries)], strict=True)]
-    per_unit = [total / unit for total, unit in zip(totals[: len(entries)], units, strict=True)]
-    above_per_atom = _array([a * f for a, f in zip(above, per_atom, strict=True)])
-    return Hull(
-        names=tuple(entry.name for entry in entries),
-        coordinates=_array([list(share) for share in coordinates[: len(entries)]]),
-        formation_energies_eV_per_atom=_array([e * f for e, f in zip(formation, per_atom, strict=False)]),
-        formation_energies_eV_per_formula_unit=_array([e * f for e, f in zip(formation, per_unit, strict=False)]),
-        energies_above_hull_eV_per_atom=above_per_atom,
-        energies_above_hull_eV_per_formula_unit=_array([a * f for a, f in zip(above, per_unit, strict=True)]),
-        stable=_frozen(above_per_atom <= stable_within_eV_per_atom),
-        decompositions=tuple(decompositions),
-        formula_units=_array(units),
-        end_members=tuple(reduced_formula(member) for member in members),
-        end_member_names=tuple(pool[i].name for i in corners),
-        energy_convention=convention,
-        stable_within_eV_per_atom=stable_within_eV_per_atom,
-    )
+    return _Diagram(pool, members, corners, amounts, totals, shares, formation, square)
 
 
 @dataclass(frozen=True)
@@ -306,6 +340,15 @@ def _mixture(
             fix="choose end members that enclose it, or leave this composition out of the hull",
         )
     return mixture
+
+
+def _level(envelope: LowerEnvelope, mixture: Sequence[tuple[int, Fraction]]) -> Fraction:
+    """Return the energy of a mixture of points of an envelope."""
+    return sum((weight * envelope.energies[c] for c, weight in mixture), Fraction(0))
+
+
+def _dot(first: Sequence[Fraction], second: Sequence[Fraction]) -> Fraction:
+    return sum((a * b for a, b in zip(first, second, strict=True)), Fraction(0))
 
 
 def _array(values: Sequence[Any]) -> FloatArray:

@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 from ase import Atoms
-from ase.build import bulk
 
 _CRYSTALS: Final = (
     ("NaCl", "rocksalt", 5.64),
@@ -50,6 +49,8 @@ def other_chemistries(seed: int, elements: Sequence[str] = ()) -> list[Atoms]:
     list of ase.Atoms
         Cells of 8 to 12 atoms, two of each crystal.
     """
+    from ase.build import bulk
+
     structures = []
     for number, (formula, kind, lattice_A) in enumerate(_CRYSTALS):
         rng = np.random.default_rng([seed, number])

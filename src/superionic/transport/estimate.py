@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from superionic.errors import AnalysisError
 from superionic.shown import Shown, number_text
@@ -122,7 +123,7 @@ def count_like_estimate(
         if (bound_per_hop is not None and n_hops == 0) or force_upper_bound or effective < 1.0:
             low = 0.0
         if bound_per_hop is not None and low == 0.0:
-            high = max(high, float(special.gammaincinv(n_hops + 1.0, level)) * bound_per_hop)
+            high = max(high, float(scipy.special.gammaincinv(n_hops + 1.0, level)) * bound_per_hop)
         intervals.append((low, high))
     error = sigma * student_quantile(LEVEL_68, dof)
     if bound_per_hop is not None and n_hops == 0:
@@ -172,7 +173,7 @@ def posterior_estimate(
         high = middle * math.exp(math.hypot(math.log(max(high / middle, 1.0)), factor))
         low = middle * math.exp(-math.hypot(math.log(max(middle / low, 1.0)), factor))
         if bound_per_hop is not None and bounded:
-            high = max(high, float(special.gammaincinv(n_hops + 1.0, level)) * bound_per_hop)
+            high = max(high, float(scipy.special.gammaincinv(n_hops + 1.0, level)) * bound_per_hop)
         intervals.append((0.0 if bounded else low, high))
     error = middle * math.sqrt(spread**2 + log_variance)
     return Estimate(middle, error, intervals[0], intervals[1], is_upper_bound=bounded)
@@ -311,17 +312,23 @@ def _interval(value: float, sigma: float, level: float) -> tuple[float, float]:
     effective = (value / sigma) ** 2
     tail = 0.5 * (1.0 - level)
     if effective < 1.0:
-        return 0.0, sigma * float(special.gammaincinv(1.5, 1.0 - tail))
+        return 0.0, sigma * float(scipy.special.gammaincinv(1.5, 1.0 - tail))
     unit = value / effective
-    low, high = special.gammaincinv(effective + 0.5, [tail, 1.0 - tail])
+    low, high = scipy.special.gammaincinv(effective + 0.5, [tail, 1.0 - tail])
     return float(low) * unit, float(high) * unit
+
+
+@functools.cache
+def normal_quantile(level: float) -> float:
+    """Return the half-width, in standard errors, of the central interval of a normal distribution."""
+    return student_quantile(level, math.inf)
 
 
 def student_quantile(level: float, degrees_of_freedom: float) -> float:
     """Return the half-width, in standard errors, of the central interval of Student's t of probability ``level``."""
     if math.isinf(degrees_of_freedom):
-        return float(special.ndtri(0.5 + 0.5 * level))
-    return float(special.stdtrit(degrees_of_freedom, 0.5 + 0.5 * level))
+        return float(scipy.special.ndtri(0.5 + 0.5 * level))
+    return float(scipy.special.stdtrit(degrees_of_freedom, 0.5 + 0.5 * level))
 
 
 def _log(over: float, under: float) -> float:

@@ -20,7 +20,6 @@ from superionic.errors import EngineError, PotentialError
 from superionic.foreign import read_regular
 from superionic.models.nep import NEP89
 from superionic.models.nep.model import NepModel
-from superionic.models.nep.neighbours import NeighbourList
 from superionic.potentials.base import BasePotential, PotentialIdentity, Prediction, weights_sha256
 
 FloatArray = npt.NDArray[np.float64]
@@ -41,6 +40,8 @@ class NepPotential(BasePotential):
     """
 
     def __init__(self, identity: PotentialIdentity, model: NepModel) -> None:
+        from superionic.models.nep.neighbours import NeighbourList
+
         super().__init__(identity)
         self.model = model
         self._warned = False

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
-from ase.build import make_supercell
 
 from superionic.dynamics.md import Segment
 from superionic.dynamics.monitors import Limits
@@ -379,5 +378,7 @@ def wrapped(numbers: IntArray, positions_A: FloatArray, cells_A: FloatArray, fra
 
 
 def _repeated(atoms: Atoms, supercell: Rows) -> Atoms:
+    from ase.build import make_supercell
+
     bare = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
     return make_supercell(bare, np.array(supercell))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
-from ase.build import make_supercell
 
 from superionic.dynamics.monitors import Limits
 from superionic.dynamics.relax import relax
@@ -196,6 +195,8 @@ def seed_task(
     max_steps: int,
 ) -> SeedStructure:
     """Put a relaxed ordering into the cell of its crystal and relax it there, and say which volumes are of interest."""
+    from ase.build import make_supercell
+
     atoms = Atoms(relaxed.numbers, scaled_positions=relaxed.get_scaled_positions(), cell=crystal.cell.array, pbc=True)
     if max_steps:
         driver = load(potential, context)
@@ -223,6 +224,8 @@ def seed_structures_task(
     contact_fractions: tuple[float, float],
 ) -> PackedStructures:
     """Distort an ordering within the window of volumes, and push pairs of its atoms together; each is a group."""
+    from ase.build import make_supercell
+
     rng = np.random.default_rng(random_seed)
     bare = Atoms(relaxed.numbers, positions=relaxed.positions, cell=relaxed.cell.array, pbc=True)
     ends = [make_supercell(bare, np.array(supercell)), seed.atoms]

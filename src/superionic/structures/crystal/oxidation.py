@@ -158,42 +158,26 @@ def find_oxidation_states(
         If an element has no known states, or no choice is neutral (the error names the average state that would
         be), or if a given charge is out of range.
     """
-    for element, charge in (given or {}).items():
-        if not abs(charge) <= LARGEST_CHARGE_E:
-            raise CompositionError(
-                f"The charge {charge:g} of {str(element)[:40]!r} is not an oxidation state.",
-                where=where,
-                fix=f"Give charges from -{LARGEST_CHARGE_E:g} to +{LARGEST_CHARGE_E:g}.",
-            )
+    given, from_file = given or {}, from_file or {}
+    _demand_possible(given, where)
     amounts = dict(crystal.composition if isinstance(crystal, DisorderedCrystal) else crystal)
     place = where or (crystal.name if isinstance(crystal, DisorderedCrystal) else None)
-    known = {e: float(q) for e, q in {**(from_file or {}), **(given or {})}.items()}
+    known = {e: float(q) for e, q in {**from_file, **given}.items()}
     shared = {e: tuple(map(float, q)) for e, q in (several or {}).items() if e in amounts and e not in known}
-    extra = {e: 0.0 for e in (*also, *(given or {})) if e not in amounts}
+    extra = {e: 0.0 for e in (*also, *given) if e not in amounts}
     sources: dict[str, Source] = {
-        e: "given" if e in (given or {}) else ("file" if e in (from_file or {}) or e in shared else "guessed")
+        e: "given" if e in given else ("file" if e in from_file or e in shared else "guessed")
         for e in (*amounts, *extra)
     }
-    guessed = [e for e in amounts if e not in known]
-    together = {**amounts, **extra}
-    options = {
-        e: {known[e]: 0.0} if e in known else dict.fromkeys(shared[e], 0.0) if e in shared else _options(e, together)
-        for e in together
-    }
-    if unknown := [e for e in together if not options[e]]:
-        raise CompositionError(
-            f"No charge is known for {', '.join(unknown)}.", where=place, fix=f"Give it, e.g. {unknown[0]}=2."
-        )
+    options = _all_options({**amounts, **extra}, known, shared, place)
     if not known and not also and not set(amounts) & set(_ANIONS):
         note = "guessed: nothing here takes electrons, so it is taken for an alloy without charges"
         return OxidationStates(dict.fromkeys(sort_species(amounts), 0.0), sources, note)
     atoms = sum(amounts.values())
     enough = TOLERANCE_E if tolerance_e is None else tolerance_e
-    for per_charge in (_PER_CHARGE, 1.0):  # where nothing is neutral, the commonest states are the likeliest
-        values = _best({e: options[e] for e in amounts}, amounts, per_charge)
-        net = sum(q * amounts[e] for e, q in values.items())
-        if abs(net) <= enough * atoms:
-            break
+    guessed = [e for e in amounts if e not in known]
+    values = _likeliest(options, amounts, enough)
+    net = _net_charge(values, amounts)
     ranges = {e: (min(q), max(q)) for e, q in shared.items()} or _ranges(amounts, guessed)
     average = _average(options, amounts, ranges) if abs(net) > _NEUTRAL * atoms or shared else None
     if (
@@ -202,7 +186,7 @@ def find_oxidation_states(
         and (shared or abs(net) > enough * atoms or not _can_be_neutral(crystal, values, net))
     ):
         values = average
-        net = sum(q * amounts[e] for e, q in values.items())
+        net = _net_charge(values, amounts)
     if guessed and tolerance_e is not None and abs(net) > tolerance_e * atoms:
         raise CompositionError(
             f"No usual oxidation states make {amounts_text(amounts)} neutral: "
@@ -222,6 +206,54 @@ def find_oxidation_states(
 def guess_oxidation_states(crystal: DisorderedCrystal, *, tolerance_e: float = TOLERANCE_E) -> dict[str, float]:
     """Guess oxidation states that make the refined composition neutral; see :func:`find_oxidation_states`."""
     return dict(find_oxidation_states(crystal, tolerance_e=tolerance_e).values)
+
+
+def _demand_possible(given: Mapping[str, float], where: str | None) -> None:
+    """Refuse charges that no element can have."""
+    for element, charge in given.items():
+        if not abs(charge) <= LARGEST_CHARGE_E:
+            raise CompositionError(
+                f"The charge {charge:g} of {str(element)[:40]!r} is not an oxidation state.",
+                where=where,
+                fix=f"Give charges from -{LARGEST_CHARGE_E:g} to +{LARGEST_CHARGE_E:g}.",
+            )
+
+
+def _all_options(
+    amounts: Mapping[str, float],
+    known: Mapping[str, float],
+    shared: Mapping[str, Sequence[float]],
+    where: str | None,
+) -> dict[str, dict[float, float]]:
+    """Return the possible states of each element with their costs: the known one, those of the file, or usual ones."""
+    options: dict[str, dict[float, float]] = {}
+    for element in amounts:
+        if element in known:
+            options[element] = {known[element]: 0.0}
+        elif element in shared:
+            options[element] = dict.fromkeys(shared[element], 0.0)
+        else:
+            options[element] = _options(element, amounts)
+    if unknown := [e for e in amounts if not options[e]]:
+        raise CompositionError(
+            f"No charge is known for {', '.join(unknown)}.", where=where, fix=f"Give it, e.g. {unknown[0]}=2."
+        )
+    return options
+
+
+def _likeliest(
+    options: Mapping[str, Mapping[float, float]], amounts: Mapping[str, float], enough_e: float
+) -> dict[str, float]:
+    """Return the choice of least cost; if it is not neutral, the commonest states are the likeliest."""
+    own = {e: options[e] for e in amounts}
+    values = _best(own, amounts, _PER_CHARGE)
+    if abs(_net_charge(values, amounts)) <= enough_e * sum(amounts.values()):
+        return values
+    return _best(own, amounts, 1.0)
+
+
+def _net_charge(values: Mapping[str, float], amounts: Mapping[str, float]) -> float:
+    return sum(q * amounts[e] for e, q in values.items())
 
 
 def _options(element: str, amounts: Mapping[str, float]) -> dict[float, float]:

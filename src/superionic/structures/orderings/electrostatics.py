@@ -15,7 +15,8 @@ where the prime leaves out L = 0 for i = j. The sum does not depend on α.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -30,6 +31,28 @@ _REACH = 6.1
 """erfc(6.1) = 6e-18 and exp(-6.1²) = 7e-17: both sums are cut where nothing is left in double precision."""
 
 _CHUNK = 1 << 21
+_REAL_CHUNK = 1 << 14
+_FEW_VALUES = 100_000
+"""So many complementary error functions take less time than the import of :mod:`scipy.special`."""
+
+# Coefficients of Moshier's rational approximations, the highest power first.
+_ERF_NUMERATOR = (
+    9.60497373987051638749, 90.0260197203842689217, 2232.00534594684319226, 7003.32514112805075473,
+    55592.3013010394962768,
+)  # fmt: skip
+_ERF_DENOMINATOR = (
+    1.0, 33.5617141647503099647, 521.357949780152679795, 4594.32382970980127987, 22629.0000613890934246,
+    49267.3942608635921086,
+)  # fmt: skip
+_ERFC_NUMERATOR = (
+    2.46196981473530512524e-10, 0.564189564831068821977, 7.46321056442269912687, 48.6371970985681366614,
+    196.520832956077098242, 526.445194995477358631, 934.528527171957607540, 1027.55188689515710272,
+    557.535335369399327526,
+)  # fmt: skip
+_ERFC_DENOMINATOR = (
+    1.0, 13.2281951154744992508, 86.7072140885989742329, 354.937778887819891062, 975.708501743205489753,
+    1823.90916687909736289, 2246.33760818710981792, 1656.66309194161350182, 557.535340817727675546,
+)  # fmt: skip
 
 
 def supercell_ewald_matrix(sites: SupercellSites) -> FloatArray:
@@ -105,8 +128,6 @@ def _lattice_points(basis: FloatArray, radius: float) -> IntArray:
 
 
 def _real_space(cell: FloatArray, x: FloatArray, rows: IntArray, alpha: float) -> FloatArray:
-    from scipy.special import erfc
-
     cutoff = _REACH / alpha
     images = _lattice_points(cell, cutoff)
     difference = x[rows, None, :] - x[None, :, :]
@@ -116,11 +137,59 @@ def _real_space(cell: FloatArray, x: FloatArray, rows: IntArray, alpha: float) -
     longest = float(np.linalg.norm(wrapped, axis=2).max()) if len(rows) else 0.0
     translations = translations[np.linalg.norm(translations, axis=1) <= cutoff + longest + 1e-9]
     total = np.zeros(difference.shape[:2])
-    for translation in translations:
-        r = np.linalg.norm(wrapped + translation, axis=2)
+    erfc = _erfc_for(total.size * len(translations))
+    step = max(1, _REAL_CHUNK // max(1, total.size))
+    for start in range(0, len(translations), step):
+        r = np.linalg.norm(wrapped + translations[start : start + step, None, None], axis=3)
         near = (r <= cutoff) & (r > 1e-8)
-        total[near] += erfc(alpha * r[near]) / r[near]
+        terms = np.zeros(r.shape)
+        terms[near] = erfc(alpha * r[near]) / r[near]
+        for term in terms:
+            total += term
     return total
+
+
+def _erfc_for(n_values: int) -> Callable[[FloatArray], FloatArray]:
+    """Return the complementary error function that takes less time for so many values; both give the same bits."""
+    if n_values <= _FEW_VALUES:
+        return erfc_of_few
+    from scipy.special import erfc
+
+    function: Callable[[FloatArray], FloatArray] = erfc
+    return function
+
+
+def erfc_of_few(x: FloatArray) -> FloatArray:
+    """Return erfc(x) for 0 ≤ x < 8 by the approximation that scipy takes, in the order of its sums.
+
+    It is slower than scipy's for each value, but importing :mod:`scipy.special` takes longer than all that goes into
+    the Ewald matrix of a small cell. Source: S. L. Moshier, Methods and Programs for Mathematical Functions (1989),
+    the rational approximations of erf below 1 and of exp(x²) erfc(x) from 1 to 8.
+
+    Parameters
+    ----------
+    x
+        (n,), each at least 0 and below 8.
+
+    Returns
+    -------
+    (n,) float
+    """
+    result = np.empty(len(x))
+    is_near = x < 1.0
+    near, far = x[is_near], x[~is_near]
+    square = near * near
+    result[is_near] = 1.0 - near * _polynomial(square, _ERF_NUMERATOR) / _polynomial(square, _ERF_DENOMINATOR)
+    gaussian = np.array([math.exp(value) for value in (-far * far).tolist()])
+    result[~is_near] = gaussian * _polynomial(far, _ERFC_NUMERATOR) / _polynomial(far, _ERFC_DENOMINATOR)
+    return result
+
+
+def _polynomial(x: FloatArray, coefficients: tuple[float, ...]) -> FloatArray:
+    value = np.full_like(x, coefficients[0])
+    for coefficient in coefficients[1:]:
+        value = value * x + coefficient
+    return value
 
 
 def _reciprocal_space(cell: FloatArray, x: FloatArray, rows: IntArray, alpha: float, volume: float) -> FloatArray:

@@ -97,6 +97,17 @@ class Walker:
         Orderings that one step may write.
     matrix, charges
         (n_sites, n_sites) in eV/e² and the charge in e of every species, if energies are to be computed.
+    choice
+        Which orderings are written; all if None.
+
+    Attributes
+    ----------
+    codes
+        The output: (capacity, n_free) codes of the free sites.
+    choice, statistics
+        Which orderings are written, and what is known of the energies of all that were reached.
+    base_energy_eV
+        The energy to which those of the walk are relative.
     """
 
     plain_steps_left: ClassVar[int] = 2_000
@@ -112,134 +123,140 @@ class Walker:
         capacity: int = CHUNK,
         matrix: FloatArray | None = None,
         charges: dict[str, float] | None = None,
+        choice: kernels.Choice | None = None,
     ) -> None:
-        self.kernels = kernels
         n, n_ops, n_blocks = space.n_free, len(space.permutations), len(space.blocks)
         kinds = max((len(b.species) for b in space.blocks), default=1)
-        self._remaining = np.zeros((n_blocks, kinds), dtype=np.int64)
+        remaining = np.zeros((n_blocks, kinds), dtype=np.int64)
         vacancy = np.full(n_blocks, -1, dtype=np.int64)
         for index, block in enumerate(space.blocks):
-            self._remaining[index, : len(block.counts)] = block.counts
+            remaining[index, : len(block.counts)] = block.counts
             if VACANCY in block.species:
                 vacancy[index] = block.species.index(VACANCY)
         starts, neighbours = _earlier_neighbours(space)
         last = np.full((n_ops, 1), n, dtype=np.int32)
-        permutations = np.hstack([space.permutations.astype(np.int32), last])
-        inverse = np.hstack([np.argsort(space.permutations, axis=1).astype(np.int32), last])
-        self._static: tuple[Any, ...] = (
-            permutations,
-            inverse,
-            np.array(space.block_of),
-            np.array([len(b.species) for b in space.blocks], dtype=np.int64),
-            vacancy,
-            starts,
-            neighbours,
-            np.array(space.blocked),
-            np.array(space.translations),
+        sites = kernels.Sites(
+            permutations=np.hstack([space.permutations.astype(np.int32), last]),
+            inverse=np.hstack([np.argsort(space.permutations, axis=1).astype(np.int32), last]),
+            is_translation=np.array(space.translations),
+            block_of=np.array(space.block_of),
+            n_kinds=np.array([len(b.species) for b in space.blocks], dtype=np.int64),
+            vacancy=vacancy,
+            blocked=np.array(space.blocked),
+            neighbour_start=starts,
+            neighbours=neighbours,
         )
-        self.base_energy_eV, energy_tables = _energy_tables(space, matrix, charges, kinds)
-        self._tail = _tail_table(space, kinds, energy_tables)
-        self._choice = np.full(n + 1, -1, dtype=np.int8)
-        self._n_waiting = np.zeros(n + 1, dtype=np.int64)
-        self._waiting = np.zeros((n + 1, n_ops), dtype=np.int32)
+        self.base_energy_eV, relative = _relative_charges(space, matrix, charges, kinds)
+        self._tables = kernels.Tables(sites, _tail_table(space, kinds, relative), relative)
+        n_waiting = np.zeros(n + 1, dtype=np.int64)
+        waiting = np.zeros((n + 1, n_ops), dtype=np.int32)
         for g in range(1, n_ops):
-            first = int(inverse[g, 0])
-            self._waiting[first, self._n_waiting[first]] = g
-            self._n_waiting[first] += 1
-        self._n_moved = np.zeros(n + 1, dtype=np.int64)
-        self._moved = np.zeros((n + 1, n_ops), dtype=np.int32)
-        self._state = np.zeros(kernels.N_STATE, dtype=np.int64)
-        self._energies: tuple[Any, ...] = (
-            *energy_tables,
-            np.zeros(n + 1),
-            np.zeros(n + 1, dtype=np.int64),
-            np.zeros(max(1, n), dtype=np.int64),
+            first = int(sites.inverse[g, 0])
+            waiting[first, n_waiting[first]] = g
+            n_waiting[first] += 1
+        self._path = kernels.Path(
+            codes=np.full(n + 1, -1, dtype=np.int8),
+            remaining=remaining,
+            n_waiting=n_waiting,
+            waiting=waiting,
+            n_moved=np.zeros(n + 1, dtype=np.int64),
+            moved=np.zeros((n + 1, n_ops), dtype=np.int32),
+            energy=np.zeros(n + 1),
+            n_charged=np.zeros(n + 1, dtype=np.int64),
+            charged=np.zeros(max(1, n), dtype=np.int64),
         )
-        self.floats = np.zeros(kernels.N_FLOAT_STATE)
-        self.floats[kernels.CUT] = np.inf
-        self.floats[kernels.MINIMUM], self.floats[kernels.MAXIMUM] = np.inf, -np.inf
-        self.floats[kernels.WIDTH] = 1e-3
-        self.histogram = np.zeros(_BINS, dtype=np.int64)
-        self.histogram_raw = np.zeros(_BINS, dtype=np.int64)
-        self.mode = kernels.EMIT_ALL
-        self.picks = np.zeros(0, dtype=np.int64)
-        self._codes = np.zeros((capacity, n), dtype=np.int8)
-        self.codes = self._codes.view(np.uint8)
-        self.degeneracies = np.zeros(capacity, dtype=np.int64)
-        self.superperiodic = np.zeros(capacity, dtype=np.bool_)
-        self.energies = np.zeros(capacity)
+        self._position = kernels.Position()
+        self.statistics = kernels.Energies()
+        self.choice = kernels.Choice() if choice is None else choice
+        self._output = kernels.Output(
+            codes=np.zeros((capacity, n), dtype=np.int8),
+            degeneracies=np.zeros(capacity, dtype=np.int64),
+            superperiodic=np.zeros(capacity, dtype=np.bool_),
+            energies=np.zeros(capacity),
+            histogram=np.zeros(_BINS, dtype=np.int64),
+            histogram_raw=np.zeros(_BINS, dtype=np.int64),
+        )
+        self.codes = self._output.codes.view(np.uint8)
+
+    @property
+    def degeneracies(self) -> IntArray:
+        """Number of decorations that symmetry makes equal to each ordering of the output."""
+        return self._output.degeneracies
+
+    @property
+    def superperiodic(self) -> NDArray[np.bool_]:
+        """Whether a translation of the parent keeps each ordering of the output."""
+        return self._output.superperiodic
+
+    @property
+    def energies(self) -> FloatArray:
+        """Energy of each ordering of the output, in eV relative to `base_energy_eV`."""
+        return self._output.energies
+
+    @property
+    def histogram(self) -> tuple[IntArray, IntArray]:
+        """Numbers of distinct and of raw orderings in each bin of energy, if the lowest are written."""
+        return self._output.histogram, self._output.histogram_raw
 
     @property
     def finished(self) -> bool:
         """Whether everything is listed."""
-        return bool(self._state[self.kernels.FINISHED])
+        return bool(self._position.is_finished)
 
     @property
     def nodes(self) -> int:
         """Number of steps made."""
-        return int(self._state[self.kernels.NODES])
+        return int(self._position.nodes)
 
     @property
     def leaves(self) -> int:
         """Number of orderings reached."""
-        return int(self._state[self.kernels.LEAVES])
+        return int(self._position.leaves)
 
     @property
     def at_cut(self) -> tuple[int, int]:
         """Numbers of distinct and raw orderings at the cut."""
-        return int(self._state[self.kernels.AT_CUT]), int(self._state[self.kernels.AT_CUT_RAW])
+        return int(self._position.at_cut), int(self._position.at_cut_raw)
 
-    @at_cut.setter
-    def at_cut(self, values: tuple[int, int]) -> None:
-        self._state[self.kernels.AT_CUT], self._state[self.kernels.AT_CUT_RAW] = values
+    def lower_cut(self, cut_eV: float, at_cut: tuple[int, int]) -> None:
+        """Write only orderings up to a cut from now on; `at_cut` are the numbers at the cut so far."""
+        self.choice = self.choice._replace(cut_eV=cut_eV)
+        self._position = self._position._replace(at_cut=at_cut[0], at_cut_raw=at_cut[1])
 
     def advance(self, max_nodes: int = NO_LIMIT) -> int:
         """Continue the walk; return how many orderings are in the output now."""
         if self.codes.shape[1] == 0:  # nothing is free: one ordering
             if self.finished:
                 return 0
-            self._state[self.kernels.FINISHED] = self._state[self.kernels.LEAVES] = 1
-            self.degeneracies[0] = self.histogram[0] = self.histogram_raw[0] = 1
-            self.floats[[self.kernels.MINIMUM, self.kernels.MAXIMUM]] = 0.0
+            self._position = kernels.Position(leaves=1, is_finished=True)
+            self.statistics = kernels.Energies(minimum=0.0, maximum=0.0)
+            self._output.degeneracies[0] = self._output.histogram[0] = self._output.histogram_raw[0] = 1
             return 1
         written, made = 0, min(max_nodes, Walker.plain_steps_left)
         if made > 0:
             before = self.nodes
-            written = self._walk(self.kernels.walk, 0, made)
+            written = self._walk(kernels.walk, 0, made)
             made = self.nodes - before
             Walker.plain_steps_left -= made
             max_nodes -= made
         if self.finished or written == len(self.degeneracies) or max_nodes <= 0:
             return written
         Walker.plain_steps_left = 0
-        return written + self._walk(self.kernels.compiled_walk(), written, max_nodes)
+        return written + self._walk(kernels.compiled_walk(), written, max_nodes)
 
     def _walk(self, walk: Callable[..., Any], first: int, max_nodes: int) -> int:
         """Continue the walk, writing from row `first` of the output; return how many orderings were written."""
-        return int(
-            walk(
-                *self._static,
-                *self._tail,
-                self._choice,
-                self._remaining,
-                self._n_waiting,
-                self._waiting,
-                self._n_moved,
-                self._moved,
-                self._state,
-                *self._energies,
-                self.floats,
-                self.histogram,
-                self.histogram_raw,
-                self.mode,
-                self.picks,
-                self._codes[first:],
-                self.degeneracies[first:],
-                self.superperiodic[first:],
-                self.energies[first:],
-                max_nodes,
-            )
+        rows = self._output
+        output = rows._replace(
+            codes=rows.codes[first:],
+            degeneracies=rows.degeneracies[first:],
+            superperiodic=rows.superperiodic[first:],
+            energies=rows.energies[first:],
         )
+        written, self._position, self.statistics = walk(
+            self._tables, self._path, self._position, self.statistics, self.choice, output, max_nodes
+        )
+        return int(written)
 
 
 def _earlier_neighbours(space: OrderingSpace) -> tuple[IntArray, IntArray]:
@@ -250,14 +267,14 @@ def _earlier_neighbours(space: OrderingSpace) -> tuple[IntArray, IntArray]:
     return starts, np.ascontiguousarray(pairs[:, 0], dtype=np.int64)
 
 
-def _energy_tables(
+def _relative_charges(
     space: OrderingSpace, matrix: FloatArray | None, charges: dict[str, float] | None, kinds: int
-) -> tuple[float, tuple[bool, FloatArray, FloatArray, FloatArray]]:
+) -> tuple[float, kernels.Charges]:
     """Refer charges to the commonest species of each block, so that what all orderings share is computed once."""
     n_blocks = len(space.blocks)
     relative = np.zeros((max(1, n_blocks), kinds))
     if matrix is None or charges is None:
-        return 0.0, (False, relative, np.zeros(1), np.zeros((1, 1)))
+        return 0.0, kernels.Charges(False, relative, np.zeros(1), np.zeros((1, 1)))
     reference = np.zeros(space.sites.n_sites)
     for group, counts in zip(space.composition.groups, space.composition.counts, strict=True):
         reference[list(group)] = charges[max(counts, key=lambda s: counts[s])]
@@ -266,7 +283,7 @@ def _energy_tables(
         relative[index, : len(q)] = q - q[int(np.argmax(block.counts))]
     field = 2.0 * (matrix @ reference)
     members = space.members
-    return float(reference @ matrix @ reference), (
+    return float(reference @ matrix @ reference), kernels.Charges(
         True,
         relative,
         np.ascontiguousarray(field[members]),
@@ -294,7 +311,7 @@ def _tail_size(space: OrderingSpace) -> int:
     return size if len(space.blocks) > 1 else min(6, space.n_free // 4)
 
 
-def _tail_table(space: OrderingSpace, kinds: int, tables: tuple[bool, FloatArray, FloatArray, FloatArray]) -> _Tail:
+def _tail_table(space: OrderingSpace, kinds: int, charges: kernels.Charges) -> kernels.Tail:
     """Tabulate all ways to fill the last few sites, by the remaining counts of each species."""
     n = space.n_free
     n_kinds = [len(b.species) for b in space.blocks]
@@ -330,24 +347,20 @@ def _tail_table(space: OrderingSpace, kinds: int, tables: tuple[bool, FloatArray
     order = order[np.argsort(index[order], kind="stable")]
     codes, occupied = codes[order], occupied[order]
     starts = np.searchsorted(index[order], np.arange(stride + 1)).astype(np.int64)
-    charged, relative, field, matrix = tables
-    q = relative[owners[None, :], codes] if charged else np.zeros(codes.shape)
-    own = q @ field[first:] + np.sum((q @ matrix[first:, first:]) * q, axis=1) if charged else np.zeros(len(q))
+    q = charges.relative[owners[None, :], codes] if charges.are_given else np.zeros(codes.shape)
+    own = np.zeros(len(q))
+    if charges.are_given:
+        own = q @ charges.field[first:] + np.sum((q @ charges.matrix[first:, first:]) * q, axis=1)
     row, site = np.nonzero(q)
-    return (
-        strides,
-        starts,
-        codes,
-        occupied @ bits,
-        reached,
-        np.searchsorted(row, np.arange(len(codes) + 1)).astype(np.int64),
-        site.astype(np.int64),
-        q[row, site],
-        np.ascontiguousarray(own),
-        np.zeros(size),
+    return kernels.Tail(
+        strides=strides,
+        start_row=starts,
+        codes=codes,
+        occupied=occupied @ bits,
+        neighbours=reached,
+        charged_start=np.searchsorted(row, np.arange(len(codes) + 1)).astype(np.int64),
+        charged=site.astype(np.int64),
+        charges=q[row, site],
+        self_energy=np.ascontiguousarray(own),
+        potential=np.zeros(size),
     )
-
-
-_Tail = tuple[
-    IntArray, IntArray, NDArray[np.int8], IntArray, IntArray, IntArray, IntArray, FloatArray, FloatArray, FloatArray
-]

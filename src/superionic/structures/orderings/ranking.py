@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from superionic.errors import CompositionError
 from superionic.structures.crystal.symmetry import FloatArray, IntArray
 from superionic.structures.orderings.electrostatics import charges_of, ewald_energies
 from superionic.structures.orderings.listing import CHUNK, NO_LIMIT, Walker
+from superionic.structures.orderings.listing_kernels import EMIT_LOWEST, EMIT_PICKED, Choice
 from superionic.structures.orderings.space import CodeArray, OrderingSpace
 
 RESOLUTION_EV = 1e-6
@@ -145,7 +145,13 @@ def lowest_orderings(
         raise CompositionError(f"{number} orderings cannot be ranked.", fix="Ask for one or more.")
     symbols = space.symbols
     charges = dict(zip(symbols, (float(q) for q in charges_of(symbols, oxidation_states)), strict=True))
-    walker = Walker(space, capacity=max(CHUNK, min(2 * number, 1 << 20)), matrix=matrix, charges=charges)
+    walker = Walker(
+        space,
+        capacity=max(CHUNK, min(2 * number, 1 << 20)),
+        matrix=matrix,
+        charges=charges,
+        choice=Choice(EMIT_LOWEST, tolerance_eV=RESOLUTION_EV),
+    )
     pool = _walk_lowest(space, walker, number, max_nodes, progress)
     if walker.leaves == 0:
         raise CompositionError(
@@ -153,32 +159,24 @@ def lowest_orderings(
             where=f"supercell {space.sites.supercell}",
             fix="Lower the smallest distance, use a larger supercell, or couple the sublattices.",
         )
-    kernels = walker.kernels
-    cut = float(walker.floats[kernels.CUT])
+    cut = float(walker.choice.cut_eV)
     tie = None
     members, raw_members = walker.at_cut
     below = pool.energies < cut - RESOLUTION_EV
     room = number - int(below.sum())
     if np.isfinite(cut) and members > room:
         # Go through the listing once more for the selected members of the tie.
-        rng = np.random.default_rng(seed)
-        edges = np.arange(room + 1) * members // room
-        picks = rng.integers(edges[:-1], edges[1:]).astype(np.int64)
-        again = Walker(space, capacity=room + 1, matrix=matrix, charges=charges)
-        again.mode, again.picks = kernels.EMIT_PICKED, picks
-        again.floats[kernels.CUT], again.floats[kernels.TOLERANCE] = cut, RESOLUTION_EV
-        written = again.advance()
-        selected = _Pool(
-            again.codes[:written], again.degeneracies[:written], again.superperiodic[:written], again.energies[:written]
-        )
+        choice = Choice(EMIT_PICKED, cut, RESOLUTION_EV, _spread_picks(members, room, seed))
+        again = Walker(space, capacity=room + 1, matrix=matrix, charges=charges, choice=choice)
+        selected = _Pool.of(again, again.advance())
         pool = pool.select(np.flatnonzero(below)).joined(selected)
         tie = Tie(cut + walker.base_energy_eV, members, raw_members, room, seed)
     values = np.array([charges[s] for s in symbols])
     energies = ewald_energies(matrix, values[space.site_codes(pool.codes)])
     order = np.argsort(np.round(energies / RESOLUTION_EV), kind="stable")[:number]
-    raw = int(walker.histogram_raw.sum())
-    mean = float(walker.floats[kernels.SUM]) / raw
-    variance = float(walker.floats[kernels.SUM_SQUARES]) / raw - mean**2
+    raw = int(walker.histogram[1].sum())
+    mean = float(walker.statistics.total) / raw
+    variance = float(walker.statistics.squares) / raw - mean**2
     return RankedOrderings(
         decorations=pool.codes[order],
         energies_eV=energies[order],
@@ -193,6 +191,13 @@ def lowest_orderings(
     )
 
 
+def _spread_picks(members: int, room: int, seed: int) -> IntArray:
+    """Pick as many members of a tie as there is room for, one at random from each stretch of the listing."""
+    edges = np.arange(room + 1) * members // room
+    picks: IntArray = np.random.default_rng(seed).integers(edges[:-1], edges[1:]).astype(np.int64)
+    return picks
+
+
 def _walk_lowest(
     space: OrderingSpace,
     walker: Walker,
@@ -200,20 +205,11 @@ def _walk_lowest(
     max_nodes: int | None,
     progress: Callable[[int], None] | None,
 ) -> _Pool:
-    kernels = walker.kernels
-    walker.mode = kernels.EMIT_LOWEST
-    walker.floats[kernels.TOLERANCE] = RESOLUTION_EV
     limit = NO_LIMIT if max_nodes is None else max_nodes
     pool = _Pool.empty(space.n_free)
     while not walker.finished:
         written = walker.advance(min(_STEP, limit - walker.nodes))
-        new = _Pool(
-            walker.codes[:written],
-            walker.degeneracies[:written],
-            walker.superperiodic[:written],
-            walker.energies[:written],
-        )
-        pool = pool.joined(new)
+        pool = pool.joined(_Pool.of(walker, written))
         if len(pool.energies) > number or walker.finished:
             pool = _cut(pool, walker, number)
         if progress is not None:
@@ -235,14 +231,12 @@ def _cut(pool: _Pool, walker: Walker, number: int) -> _Pool:
     """
     if len(pool.energies) < number or number == 0:
         return pool
-    kernels = walker.kernels
     order = np.argsort(pool.energies, kind="stable")
     cut = float(pool.energies[order[number - 1]])
-    old = float(walker.floats[kernels.CUT])
+    old = float(walker.choice.cut_eV)
     near = np.abs(pool.energies - cut) <= RESOLUTION_EV
     if not np.isfinite(old) or cut < old - RESOLUTION_EV:
-        walker.floats[kernels.CUT] = cut
-        walker.at_cut = int(near.sum()), int(pool.degeneracies[near].sum())
+        walker.lower_cut(cut, (int(near.sum()), int(pool.degeneracies[near].sum())))
     else:
         cut = old
         near = np.abs(pool.energies - cut) <= RESOLUTION_EV
@@ -264,6 +258,11 @@ class _Pool:
     def empty(cls, n_free: int) -> _Pool:
         return cls(np.zeros((0, n_free), np.uint8), np.zeros(0, np.int64), np.zeros(0, np.bool_), np.zeros(0))
 
+    @classmethod
+    def of(cls, walker: Walker, n: int) -> _Pool:
+        """Take the first `n` rows of the output of a walk."""
+        return cls(walker.codes[:n], walker.degeneracies[:n], walker.superperiodic[:n], walker.energies[:n])
+
     def select(self, index: IntArray) -> _Pool:
         return _Pool(self.codes[index], self.degeneracies[index], self.superperiodic[index], self.energies[index])
 
@@ -277,14 +276,15 @@ class _Pool:
 
 
 def _histogram(walker: Walker) -> EnergyHistogram | None:
-    kernels: Any = walker.kernels
-    filled = np.flatnonzero(walker.histogram)
-    if walker.floats[kernels.MAXIMUM] - walker.floats[kernels.MINIMUM] < RESOLUTION_EV:
+    distinct, raw = walker.histogram
+    filled = np.flatnonzero(distinct)
+    statistics = walker.statistics
+    if statistics.maximum - statistics.minimum < RESOLUTION_EV:
         return None
     first, last = int(filled[0]), int(filled[-1])
-    low, width = float(walker.floats[kernels.LOW]), float(walker.floats[kernels.WIDTH])
+    low, width = float(statistics.low), float(statistics.width)
     return EnergyHistogram(
         edges_eV=tuple((walker.base_energy_eV + low + width * np.arange(first, last + 2)).tolist()),
-        distinct=tuple(walker.histogram[first : last + 1].tolist()),
-        raw=tuple(walker.histogram_raw[first : last + 1].tolist()),
+        distinct=tuple(distinct[first : last + 1].tolist()),
+        raw=tuple(raw[first : last + 1].tolist()),
     )

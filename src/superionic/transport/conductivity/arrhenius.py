@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from superionic.errors import AnalysisError, CalculationFailed
 from superionic.shown import Shown
-from superionic.transport.estimate import LEVEL_68, LEVEL_95, Estimate, student_quantile
+from superionic.transport.estimate import LEVEL_68, LEVEL_95, Estimate, normal_quantile, student_quantile
 from superionic.units import BOLTZMANN_EV_PER_K
 
 FloatArray = NDArray[np.float64]
@@ -29,7 +29,6 @@ ions holds 0.04 hops. A steeper line through values from such runs joins differe
 between two temperatures), or is noise.
 """
 _ZERO_COUNT_95 = -math.log(0.05)
-_Z_95 = student_quantile(LEVEL_95, math.inf)
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ def arrhenius_fit(
         parameters, covariance, chi2 = weighted_line(design[used], y[used], log_sigma)
         if n > 2:
             reduced = chi2 / (n - 2)
-            if reduced > 1.0 and float(special.chdtrc(n - 2, chi2)) < TINY_PROBABILITY:
+            if reduced > 1.0 and float(scipy.special.chdtrc(n - 2, chi2)) < TINY_PROBABILITY:
                 covariance = covariance * reduced
                 flags.append(
                     f"The points scatter about the Arrhenius line more than their errors allow (χ² per degree of "
@@ -242,7 +241,7 @@ def bound_log_error(estimate: Estimate) -> float | None:
     high68, high95 = estimate.interval68[1], estimate.interval95[1]
     if not (0.0 < high68 < high95 < math.inf):
         return None
-    return math.log(high95 / high68) / (_Z_95 - 1.0)
+    return math.log(high95 / high68) / (normal_quantile(LEVEL_95) - 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,8 +269,8 @@ class Bounds:
         if not measured.any():
             return expected, expected
         s = np.where(measured, self.log_errors, 1.0)
-        u = (self.limits - y) / s - _Z_95
-        ratio = np.exp(-0.5 * u**2 - 0.5 * math.log(2.0 * math.pi) - special.log_ndtr(u))
+        u = (self.limits - y) / s - normal_quantile(LEVEL_95)
+        ratio = np.exp(-0.5 * u**2 - 0.5 * math.log(2.0 * math.pi) - scipy.special.log_ndtr(u))
         return np.where(measured, ratio / s, expected), np.where(measured, ratio * (ratio + u) / s**2, expected)
 
 

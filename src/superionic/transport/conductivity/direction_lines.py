@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from superionic.errors import AnalysisError
 from superionic.transport.conductivity.arrhenius import (
@@ -257,9 +257,9 @@ def _chance(x: FloatArray, shapes: FloatArray, spreads: FloatArray, basis: Float
 
     unexplained = left(np.concatenate([constant, linear], axis=1))
     fall, free = left(constant) - unexplained, dof * (n - 2)
-    if free > 0 and float(special.chdtrc(free, unexplained)) < TINY_PROBABILITY:
+    if free > 0 and float(scipy.special.chdtrc(free, unexplained)) < TINY_PROBABILITY:
         fall /= unexplained / free
-    return float(special.chdtrc(dof, max(fall, 0.0)))
+    return float(scipy.special.chdtrc(dof, max(fall, 0.0)))
 
 
 def _axes(
@@ -289,7 +289,7 @@ def _diagonal(shapes: FloatArray, spreads: FloatArray, axes: FloatArray) -> floa
     )
     off = shapes @ rows.T
     chi2 = float(np.einsum("na,nab,nb->", off, np.linalg.pinv(rows @ spreads @ rows.T, hermitian=True), off))
-    return float(special.chdtrc(off.size, chi2))
+    return float(scipy.special.chdtrc(off.size, chi2))
 
 
 def _jointly_diagonal(shapes: FloatArray, spreads: FloatArray) -> FloatArray:
@@ -417,7 +417,7 @@ def _joint_fit(
     design, data = np.concatenate(rows), np.concatenate(y)
     parameters, covariance, chi2 = weighted_line(design, data, np.ones(len(data)))
     free = len(data) - 2 * n
-    p_straight = float(special.chdtrc(free, chi2)) if free > 0 else 1.0
+    p_straight = float(scipy.special.chdtrc(free, chi2)) if free > 0 else 1.0
     if p_straight < TINY_PROBABILITY:
         covariance = covariance * chi2 / free
     if bounded:
@@ -447,7 +447,7 @@ def _same(fit: _JointFit, pair: Sequence[int]) -> float:
     for row in range(2):
         contrast[row, 2 * pair[0] + row], contrast[row, 2 * pair[1] + row] = 1.0, -1.0
     apart = contrast @ fit.parameters
-    return float(special.chdtrc(2, float(apart @ np.linalg.solve(contrast @ fit.covariance @ contrast.T, apart))))
+    return float(scipy.special.chdtrc(2, float(apart @ np.linalg.solve(contrast @ fit.covariance @ contrast.T, apart))))
 
 
 def _apart(tensors: Sequence[TensorEstimate | None], axes: FloatArray) -> int:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from scipy import optimize, special
+import scipy
 
 from superionic.errors import AnalysisError
 from superionic.transport.estimate import LEVEL_68
@@ -53,7 +53,7 @@ class TeacherLine:
         """Return ln σ, with σ in S/cm, at a temperature."""
         inverse = 1.0 / (BOLTZMANN_EV_PER_K * temperature_K)
         terms = [math.log(part.weight) + part.ln_prefactor - part.Ea_eV * inverse for part in self.parts]
-        return float(special.logsumexp(terms)) - math.log(temperature_K)
+        return float(scipy.special.logsumexp(terms)) - math.log(temperature_K)
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,10 @@ def width_factor(n_teachers: int, level: float) -> float:
     residual, weights = (n - 1) / math.sqrt(n) * component, weights / weights.sum()
 
     def excess(factor: float) -> float:
-        ends = [special.stdtr(n - 1, math.sqrt(n) * (sign * factor - residual)) for sign in (1.0, -1.0)]
+        ends = [scipy.special.stdtr(n - 1, math.sqrt(n) * (sign * factor - residual)) for sign in (1.0, -1.0)]
         return float(weights @ (ends[0] - ends[1])) - level
 
-    return float(optimize.brentq(excess, 0.0, 1.0e6, xtol=1e-10))
+    return float(scipy.optimize.brentq(excess, 0.0, 1.0e6, xtol=1e-10))
 
 
 def remainder(whole: float, other: float) -> float:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from superionic.errors import AnalysisError
 from superionic.transport.conductivity.arrhenius import ArrheniusFit, Bounds, arrhenius_fit_estimates, bound_log_error
 from superionic.transport.conductivity.model_form import width_factor
-from superionic.transport.estimate import LEVEL_68, LEVEL_95, Estimate, student_quantile
+from superionic.transport.estimate import LEVEL_68, LEVEL_95, Estimate, normal_quantile, student_quantile
 from superionic.units import BOLTZMANN_EV_PER_K
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ FloatArray = NDArray[np.float64]
 
 MOST_SAMPLES: Final = 1_000_000
 """Largest number of samples in one call."""
-_Z_95: Final = student_quantile(LEVEL_95, math.inf)
-_Z_68: Final = student_quantile(LEVEL_68, math.inf)
 _FIXED_DATE: Final = (1980, 1, 1, 0, 0, 0)
 
 
@@ -113,10 +111,11 @@ def draw(estimate: Estimate, scores: FloatArray) -> FloatArray:
     if high95 <= low95:
         return np.full(len(scores), estimate.value)
     if low68 <= 0.0 or low95 <= 0.0:
-        decays = -special.log_ndtr(-scores)
+        decays = -scipy.special.log_ndtr(-scores)
         knots = np.array([0.0, -math.log1p(-LEVEL_68), -math.log1p(-LEVEL_95)])
         return _along(decays, knots, np.array([0.0, high68, high95]))
-    knots, ends = np.array([-_Z_95, -_Z_68, _Z_68, _Z_95]), np.log([low95, low68, high68, high95])
+    z_68, z_95 = normal_quantile(LEVEL_68), normal_quantile(LEVEL_95)
+    knots, ends = np.array([-z_95, -z_68, z_68, z_95]), np.log([low95, low68, high68, high95])
     if low68 < estimate.value < high68:
         knots, ends = np.insert(knots, 2, 0.0), np.insert(ends, 2, math.log(estimate.value))
     return np.exp(_along(scores, knots, ends))

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from superionic.transport.conductivity.arrhenius import positive_series
 from superionic.transport.estimate import Estimate
@@ -106,7 +106,7 @@ def slope_break(
     chance = falls(np.random.default_rng(0).normal(size=(len(x), _DRAWS))).max(axis=0)
     p_value = float((1 + np.count_nonzero(chance >= observed[best])) / (1 + _DRAWS))
     if p_value < 2.0 / _DRAWS:  # too small to sample: χ² with one degree for the slope, one for the break
-        p_value = min(p_value, float(special.chdtrc(2, float(observed[best]))) * len(inner))
+        p_value = min(p_value, float(scipy.special.chdtrc(2, float(observed[best]))) * len(inner))
     design = np.stack([np.ones(len(x)), x, np.maximum(x - breaks[best], 0.0)], axis=1) / sigma[:, None]
     covariance = np.linalg.inv(design.T @ design)
     _, above, change = covariance @ (design.T @ z)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize, special
 
 from superionic.transport.conductivity.arrhenius import TINY_PROBABILITY, positive_series, weighted_line
 from superionic.transport.estimate import Estimate
@@ -116,7 +116,7 @@ def vogel_fit(
     chi2 = chi2_at(T0_grid)
     best = int(np.argmin(chi2))
     low, high = T0_grid[max(best - 1, 0)], T0_grid[min(best + 1, _GRID - 1)]
-    minimum = optimize.minimize_scalar(lambda T0: float(chi2_at(T0)), bounds=(low, high), method="bounded")
+    minimum = scipy.optimize.minimize_scalar(lambda T0: float(chi2_at(T0)), bounds=(low, high), method="bounded")
     T0 = float(minimum.x)
     (ln_A, B), _, least = weighted_line(np.stack([np.ones(len(T)), -1.0 / (T - T0)], axis=1), ln, sigma)
     fall = float(chi2[0]) - least
@@ -125,10 +125,10 @@ def vogel_fit(
     slopes = np.stack([np.ones(len(T)), -1.0 / (T - T0), -B / (T - T0) ** 2], axis=1) / sigma[:, None]
     covariance = np.linalg.pinv(slopes.T @ slopes, hermitian=True)
     free = len(T) - 3
-    if least > free and float(special.chdtrc(free, least)) < TINY_PROBABILITY:
+    if least > free and float(scipy.special.chdtrc(free, least)) < TINY_PROBABILITY:
         covariance, fall = covariance * least / free, fall * free / least
     errors = np.sqrt(np.diag(covariance))
-    p_value = 0.5 * float(special.chdtrc(1, fall))
+    p_value = 0.5 * float(scipy.special.chdtrc(1, fall))
     return VogelFit(
         T0_K=T0,
         T0_error_K=float(errors[2]),

@@ -18,8 +18,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 from superionic.errors import AnalysisError
 from superionic.transport.diffusion.hops import count_hops
@@ -365,7 +365,7 @@ def _charge_within(
     dof = float(len(axes) * n)
     noise = tracer.hop_noise if math.isfinite(tracer.hop_noise) else 0.0
     with_hops = variance + noise * value**2
-    if between > with_hops * float(special.fdtri(between_dof, 1e6, 0.95)):
+    if between > with_hops * float(scipy.special.fdtri(between_dof, 1e6, 0.95)):
         variance = with_hops = between
         dof = between_dof
     whole, beyond = (
@@ -437,7 +437,7 @@ def _heterogeneous(hops: NDArray[np.int64]) -> bool:
     mean = float(hops.mean())
     if len(hops) < 2 or mean < 1.0:
         return False
-    return float(np.sum((hops - mean) ** 2)) / mean > float(special.chdtri(len(hops) - 1, 1e-3))
+    return float(np.sum((hops - mean) ** 2)) / mean > float(scipy.special.chdtri(len(hops) - 1, 1e-3))
 
 
 def _flags(

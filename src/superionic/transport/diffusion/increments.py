@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import fft
 
 FloatArray = NDArray[np.float64]
 
@@ -71,13 +71,13 @@ def fit_lag(blocks: FloatArray, lag_ps: float, axes: Sequence[int] = (0, 1, 2)) 
     increments = np.diff(blocks, axis=0)
     n, walkers, _ = increments.shape
     used = list(axes)
-    waves = cast(FloatArray, fft.dst(increments, type=1, axis=0, norm="ortho"))
+    waves = cast(FloatArray, scipy.fft.dst(increments, type=1, axis=0, norm="ortho"))
     power = np.einsum("kia,kia->k", waves[..., used], waves[..., used]) / (walkers * len(used))
     cosine = np.cos(np.pi * np.arange(1, n + 1) / (n + 1))
     shapes = np.stack([0.5 * (1.0 + cosine), 0.5 * (1.0 - cosine)], axis=1)
     amplitudes, solver = fit_amplitudes(power, shapes)
     kernel = solver / (2.0 * lag_ps)
-    filtered = cast(FloatArray, fft.dst(kernel[:, None, None] * waves, type=1, axis=0, norm="ortho"))
+    filtered = cast(FloatArray, scipy.fft.dst(kernel[:, None, None] * waves, type=1, axis=0, norm="ortho"))
     contributions = np.einsum("tia,tia->ti", increments[..., used], filtered[..., used]) / (walkers * len(used))
     tensor = np.einsum("k,kia,kib->ab", kernel, waves, waves, optimize=True) / walkers
     expected = np.maximum(shapes @ np.maximum(amplitudes, 0.0), 0.0)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import fft
 
 from superionic.errors import AnalysisError
 
@@ -109,19 +109,19 @@ def mean_squared_displacement(
         raise AnalysisError(f"The longest lag must be a fraction of the run between 0 and 1, not {max_lag_fraction!r}.")
     n_frames, n_ions, _ = positions_A.shape
     n_lags = max(2, min(n_frames, math.floor((n_frames - 1) * max_lag_fraction) + 1))
-    length = fft.next_fast_len(n_frames + n_lags - 1, real=True)
+    length = scipy.fft.next_fast_len(n_frames + n_lags - 1, real=True)
     chunk = max(1, _CHUNK_BYTES // (length * 3 * 24))
     spectra = np.zeros((len(_PAIRS), length // 2 + 1))
     squares = np.zeros((n_frames, len(_PAIRS)))
     for start in range(0, n_ions, chunk):
         part = np.asarray(positions_A[:, start : start + chunk], dtype=np.float64)
         part = part - part.mean(axis=0)  # smaller numbers lose fewer digits in the difference below
-        waves = fft.rfft(part, n=length, axis=0)
+        waves = scipy.fft.rfft(part, n=length, axis=0)
         for pair, (a, b) in enumerate(_PAIRS):
             spectra[pair] += np.einsum("ki,ki->k", waves[:, :, a].real, waves[:, :, b].real)
             spectra[pair] += np.einsum("ki,ki->k", waves[:, :, a].imag, waves[:, :, b].imag)
             squares[:, pair] += np.einsum("fi,fi->f", part[:, :, a], part[:, :, b])
-    correlation = cast(FloatArray, fft.irfft(spectra, n=length, axis=1))[:, :n_lags].T
+    correlation = cast(FloatArray, scipy.fft.irfft(spectra, n=length, axis=1))[:, :n_lags].T
     # Σ over origins of r(t)² + r(t+τ)²: the total of the first and of the last f − τ frames.
     forward = np.concatenate([np.zeros((1, len(_PAIRS))), np.cumsum(squares, axis=0)])
     origins = n_frames - np.arange(n_lags)

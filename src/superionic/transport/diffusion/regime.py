@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import fft, optimize
 
 from superionic.transport.diffusion.increments import LagFit, average_blocks, fit_amplitudes, ladder
 
@@ -97,7 +97,7 @@ class Spectrum:
     def contributions(self, kernel: FloatArray) -> FloatArray:
         """Split the sum Σ kernel·power into contributions of every time and walker, (n, walkers)."""
         used = list(self.axes)
-        filtered = fft.dst(kernel[:, None, None] * self.waves, type=1, axis=0, norm="ortho")
+        filtered = scipy.fft.dst(kernel[:, None, None] * self.waves, type=1, axis=0, norm="ortho")
         shares = np.einsum("tia,tia->ti", self.increments[..., used], filtered[..., used])
         return np.asarray(shares / (self.increments.shape[1] * len(used)))
 
@@ -170,7 +170,7 @@ def take_spectrum(
     """Compute the spectrum of positions (n_frames ≥ 2, walkers, 3), in blocks of 0.25 ps or 1/200 of the run."""
     blocks, lag_ps = _blocks(positions_A, frame_interval_ps, block_ps)
     increments = np.diff(blocks, axis=0)
-    waves = np.asarray(fft.dst(increments, type=1, axis=0, norm="ortho"))
+    waves = np.asarray(scipy.fft.dst(increments, type=1, axis=0, norm="ortho"))
     used = waves[..., list(axes)]
     power = np.einsum("kia,kia->k", used, used) / (used.shape[1] * len(axes))
     return Spectrum(lag_ps, increments, waves, axes, power)
@@ -310,7 +310,7 @@ def _best(columns: FloatArray, power: FloatArray) -> tuple[FloatArray, FloatArra
     expected: FloatArray = np.full(len(power), mean)
     floor = 1e-4 * mean
     for _ in range(12):
-        amplitudes, _ = optimize.nnls(columns / expected[:, None], power / expected)
+        amplitudes, _ = scipy.optimize.nnls(columns / expected[:, None], power / expected)
         expected = np.maximum(columns @ amplitudes, floor)
     return expected, amplitudes
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import special
 
 FloatArray = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ def scatter(contributions: FloatArray, gaussian_variance: float) -> Scatter:
         if float(halves.sum()) > own + EXCHANGE_TEST * noise and between > own:
             own, dof, exchanged = between, min(dof, walkers - 1.0), True
     together, spans_dof = in_time(contributions)
-    if together > own * float(special.fdtri(spans_dof, min(dof, 1e6), TOGETHER_TEST)):
+    if together > own * float(scipy.special.fdtri(spans_dof, min(dof, 1e6), TOGETHER_TEST)):
         return Scatter(together, spans_dof, exchanged)
     return Scatter(own, dof, exchanged)
 

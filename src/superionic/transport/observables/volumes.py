@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import fft, special
 
 from superionic.errors import AnalysisError
 from superionic.transport.estimate import LEVEL_68, LEVEL_95, student_quantile
@@ -129,9 +129,9 @@ def correlation_samples(series: FloatArray) -> float:
     centred = x - x.mean()
     if n < 4 or not np.any(np.abs(centred) > 1e-14 * max(1.0, float(np.abs(x).max()))):
         return 0.5
-    length = fft.next_fast_len(2 * n, real=True)
-    waves = fft.rfft(centred, n=length)
-    correlation = cast(FloatArray, fft.irfft(waves.real**2 + waves.imag**2, n=length))[:n]
+    length = scipy.fft.next_fast_len(2 * n, real=True)
+    waves = scipy.fft.rfft(centred, n=length)
+    correlation = cast(FloatArray, scipy.fft.irfft(waves.real**2 + waves.imag**2, n=length))[:n]
     times = 0.5 + np.cumsum(correlation[1:] / correlation[0])
     inside = np.flatnonzero(np.arange(1, n) >= _WINDOW * times)
     tau = float(times[inside[0]] if len(inside) else times.max())
@@ -280,7 +280,7 @@ def thermal_expansion(
     reduced, flags = None, []
     if len(T) > 2:
         reduced = chi2 / (len(T) - 2)
-        if reduced > 1.0 and float(special.chdtrc(len(T) - 2, chi2)) < _IMPROBABLE:
+        if reduced > 1.0 and float(scipy.special.chdtrc(len(T) - 2, chi2)) < _IMPROBABLE:
             variances = (variances[0] * reduced, variances[1] * reduced)
             flags.append(f"V(T) is not a straight line within the errors (χ² per degree of freedom {reduced:.2g}).")
     else:
