@@ -19,7 +19,7 @@ oxidation_states: {Li: 1, Y: 3, Cl: -1}
 crystals: [{name: P-3m1, file: FILE}]
 potentials: {chgnet: {engine: chgnet}, sevennet: {engine: sevennet}}
 enumerate: {ewald_keep: 4}
-rank: {potential: chgnet, fmax_eV_per_A: 0.3, max_steps: 2, warm_start: 0, compare_with: [sevennet]}
+rank: {potential: chgnet, fmax_eV_per_A: 0.3, max_steps: 4, warm_start: 0, compare_with: [sevennet]}
 select: null
 transport: null
 analyse: null
