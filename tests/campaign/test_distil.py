@@ -199,6 +199,27 @@ def test_a_student_that_fails_drives_nothing_and_the_report_says_why_and_what_to
 
 
 @pytest.mark.slow
+def test_a_student_drives_another_campaign_by_its_file_and_leaves_it_for_gpumd(refused, root, tmp_path):
+    student_file = refused.report_folder / "student" / "student_1.nep.txt"
+    shutil.copy(root / "examples" / "li3ycl6" / "licl.cif", tmp_path)
+    (tmp_path / "campaign.yaml").write_text(f"""\
+superionic: 1
+name: another
+mobile_ion: Li
+oxidation_states: {{Li: 1, Cl: -1}}
+crystals: [{{name: licl, file: licl.cif}}]
+potentials: {{mine: {{engine: nep, file: {student_file}, energy_convention: 'own: a student'}}}}
+rank: {{method: single-points, relax_top: 1, max_steps: 1, fmax_eV_per_A: 99}}
+transport: {{temperatures_K: [900], replicas: 1}}
+""")
+    campaign = Campaign.load(tmp_path / "campaign.yaml")
+    campaign.run(until="rank")
+    written = [path for path in campaign.export("gpumd", tmp_path / "out") if path.name == "nep.txt"]
+    assert written
+    assert {path.read_text() for path in written} == {student_file.read_text()}
+
+
+@pytest.mark.slow
 def test_the_section_shows_what_the_gate_saw_and_gives_every_number(refused):
     results = refused.load_results()
     found = results.distil

@@ -125,9 +125,10 @@ def _driver(file: CampaignFile, flow: Flow) -> tuple[str, dict[str, Any], str | 
         )
     text = None
     if entry.identity.name == "nep":
+        from superionic.execution.kept_files import with_stored_paths
         from superionic.potentials.base import load_potential
 
-        potential = load_potential("nep", model=entry.model, **entry.options)
+        potential = load_potential("nep", model=entry.model, **with_stored_paths(entry.options))
         text = potential.to_text() if isinstance(potential, NepPotential) else None
     return entry.identity.name, dict(entry.options), text
 
