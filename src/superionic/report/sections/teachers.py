@@ -105,7 +105,7 @@ _Row = tuple[_OfTeacher, MaterialTransport, float | None, float | None, float | 
 
 def _rows(results: Results, teachers: Sequence[_OfTeacher]) -> Iterator[_Row]:
     """Yield teacher, material, volume at the coldest temperature, its difference from the first in %, that in K."""
-    for each in materials(results):
+    for each in materials(results) if teachers else ():
         coldest = next(iter(teachers[0].temperatures_K(each)), None)
         reference = None if coldest is None else teachers[0].volume_A3_per_atom(each, coldest)
         for teacher in teachers:
