@@ -27,12 +27,12 @@ SHORT = {
     "timestep_fs": 2.0,
     "heating_ps": 0.0,
     "nvt_before_npt_ps": 0.0,
-    "npt_ps": 0.5,
+    "npt_ps": 2.0,
     "npt_discard_fraction": 0.5,
     "barostat_time_fs": 300.0,
     "cell_motion": "isotropic",
     "save_every_fs": 10.0,
-    "segment_ps": 0.25,
+    "segment_ps": 1.0,
     "fmax_eV_per_A": 0.001,
 }
 
@@ -59,19 +59,20 @@ def series(bench, **more):
 
 
 def test_the_cell_at_rest_bears_the_pressure_and_a_cold_run_has_its_volume(workbench):
-    result = series(workbench(), pressure_GPa=0.2)
+    # At 1 GPa, since rock salt by this potential is not far from leaving its structure where nothing presses.
+    result = series(workbench(), pressure_GPa=1.0)
     (cell,), (run,) = result.relaxed, result.runs
     assert cell.converged
     # The potential itself, asked for the stress of that cell, answers with the pressure.
     edge = cell.lengths_A[0]
     assert (8 * cell.volume_A3_per_atom, cell.angles_deg[0]) == (pytest.approx(edge**3), pytest.approx(90.0))
     stress = load_potential("pair").evaluate(bulk("LiCl", "rocksalt", a=edge, cubic=True)).stress_eV_per_A3
-    assert -GPA_PER_EV_PER_A3 * np.array(stress[:3]) == pytest.approx([0.2] * 3, abs=0.01)
+    assert -GPA_PER_EV_PER_A3 * np.array(stress[:3]) == pytest.approx([1.0] * 3, abs=0.01)
     mean = run.mean_cell.volume_per_atom_A3
     assert mean.value == pytest.approx(cell.volume_A3_per_atom, rel=5e-3)  # at 10 K
-    assert run.run.pressure_GPa == 0.2
-    assert run.length_ps == pytest.approx(0.5)
-    assert run.mean_cell.discarded_ps == pytest.approx(0.25, abs=0.02)
+    assert run.run.pressure_GPa == 1.0
+    assert run.length_ps == pytest.approx(2.0)
+    assert run.mean_cell.discarded_ps == pytest.approx(1.0, abs=0.02)
     assert result.expansions == ()  # one temperature has no slope
 
 
