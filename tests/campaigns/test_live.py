@@ -149,6 +149,24 @@ def test_a_campaign_is_followed_from_nothing_to_its_end_and_over_a_mistake_in_it
             process.kill()
 
 
+def test_a_fault_of_our_own_is_shown_and_the_watcher_goes_on(root, tmp_path):
+    shutil.copy(root / "examples" / "li3ycl6" / "li3ycl6_p-3m1.cif", tmp_path)
+    (tmp_path / "campaign.yaml").write_text(CAMPAIGN)
+
+    mended = threading.Event()
+
+    class Faulty(Campaign):
+        def status(self):
+            if not mended.is_set():
+                raise IndexError("list index out of range")
+            return super().status()
+
+    with Watcher(Faulty.load(tmp_path / "campaign.yaml"), every_s=0.5) as watcher:
+        wait_for(lambda: watcher.view.problem == "a bug in superionic: IndexError: list index out of range")
+        mended.set()
+        wait_for(lambda: watcher.view.status is not None and not watcher.view.problem)
+
+
 def wait_for(condition) -> None:
     end = time.monotonic() + 300
     while not condition():

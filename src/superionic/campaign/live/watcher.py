@@ -158,8 +158,8 @@ class Watcher:
                 self._campaign = type(self._campaign).load(self._campaign.path, run_folder=self._campaign.run_folder)
                 self._file_is_of = changed_s
             self._view = replace(self._view, status=self._campaign.status(), looked_s=time.time(), problem="")
-        except (SuperionicError, OSError) as error:  # a folder that is being copied, a file half written by an editor
-            self._view = replace(self._view, problem=str(error))
+        except Exception as error:  # noqa: BLE001 - a folder being copied, a file half written, a bug: all are shown
+            self._view = replace(self._view, problem=_in_words(error))
 
     def _report(self) -> None:
         status = self._view.status
@@ -169,13 +169,19 @@ class Watcher:
         began = time.monotonic()
         try:
             self._campaign.report(self.report_folder, formats=())
-        except (SuperionicError, OSError) as error:
-            self._view = replace(self._view, report_problem=str(error))
+        except Exception as error:  # noqa: BLE001 - shown, like those above
+            self._view = replace(self._view, report_problem=_in_words(error))
         else:
             self._reported = done
             number = self._view.report + 1
             self._view = replace(self._view, report=number, reported_s=time.time(), report_problem="")
         self._next_report_s = time.monotonic() + _REPORT_IDLE_SHARE * (time.monotonic() - began)
+
+
+def _in_words(error: Exception) -> str:
+    """Say what went wrong: an error must not end the thread, whose page would stand still without a word."""
+    expected = isinstance(error, (SuperionicError, OSError))
+    return str(error) if expected else f"a bug in superionic: {type(error).__name__}: {error}"
 
 
 def _changed_s(path: Path) -> float | None:
