@@ -36,6 +36,19 @@ MADE_BY: Final = {FINE_TUNED: "train", STUDENT: "distil"}
 """Potentials that a campaign makes itself, and the sections that make them."""
 
 
+def unknown_driver(
+    name: str | None, potentials: Potentials, train: Section | None, distil: Section | None
+) -> Iterator[Problem]:
+    """Find the name of a potential that drives runs and is none of the campaign's, or one that no stage makes."""
+    made = {FINE_TUNED: train, STUDENT: distil}
+    if name in made and made[name] is None:
+        message = f"'{name}' needs a `{MADE_BY[name]}` section, which this campaign leaves out"
+        hint = f"add `{MADE_BY[name]}`, or name one of: {', '.join(potentials)}"
+        yield Problem(("potential",), message, hint)
+    elif name is not None and name not in {*made, *potentials}:
+        yield no_such("potential", name, [*potentials, *made], ("potential",))
+
+
 class LongRuns(Section):
     """Longer runs for low temperatures (paper A: below 800 K, 200 ps discarded and 800 ps used)."""
 
@@ -123,14 +136,7 @@ class TransportSettings(MDSection):
     def _potential_is_there(
         self, potentials: Potentials, train: Section | None, distil: Section | None
     ) -> Iterator[Problem]:
-        name = self.potential
-        made = {FINE_TUNED: train, STUDENT: distil}
-        if name in made and made[name] is None:
-            message = f"'{name}' needs a `{MADE_BY[name]}` section, which this campaign leaves out"
-            hint = f"add `{MADE_BY[name]}`, or name one of: {', '.join(potentials)}"
-            yield Problem(("potential",), message, hint)
-        elif name is not None and name not in {*made, *potentials}:
-            yield no_such("potential", name, [*potentials, *made], ("potential",))
+        yield from unknown_driver(self.potential, potentials, train, distil)
 
     @rule
     def _long_runs_have_not_too_many_segments(self) -> Iterator[Problem]:

@@ -11,8 +11,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from superionic.settings.base import (
-    FINE_TUNED,
-    STUDENT,
     Count,
     Duration,
     DurationOrZero,
@@ -29,8 +27,8 @@ from superionic.settings.base import (
 )
 from superionic.settings.inputs import Potentials
 from superionic.settings.md import BAR_GPA, MAX_FRAMES, MAX_SEGMENTS, is_multiple, uneven_interval
-from superionic.settings.rules import Problem, Section, no_such, rule
-from superionic.settings.transport import MADE_BY, TWICE
+from superionic.settings.rules import Problem, Section, rule
+from superionic.settings.transport import TWICE, unknown_driver
 
 
 class VolumesSettings(StageSection):
@@ -87,13 +85,7 @@ class VolumesSettings(StageSection):
     def _potential_is_there(
         self, potentials: Potentials, train: Section | None, distil: Section | None
     ) -> Iterator[Problem]:
-        name, made = self.potential, {FINE_TUNED: train, STUDENT: distil}
-        if name in made and made[name] is None:
-            message = f"'{name}' needs a `{MADE_BY[name]}` section, which this campaign leaves out"
-            hint = f"add `{MADE_BY[name]}`, or name one of: {', '.join(potentials)}"
-            yield Problem(("potential",), message, hint)
-        elif name is not None and name not in {*made, *potentials}:
-            yield no_such("potential", name, [*potentials, *made], ("potential",))
+        yield from unknown_driver(self.potential, potentials, train, distil)
 
     @rule
     def _segments_and_intervals_are_whole(self) -> Iterator[Problem]:
