@@ -309,6 +309,7 @@ def long_run(
                 break
             made = {"cpu_s": time.process_time() - began, "positions": segment.positions_A.astype(np.float32)}
             made |= {"temperatures": segment.temperatures_K, "grade": np.max(segment.extrapolation)}
+            made |= {"stopped": segment.stopped or ""}
             plain = dict(vars(segment.state))
             inner = plain.pop("internals")
             with (parts / "draft.npz").open("wb") as draft:
@@ -330,6 +331,9 @@ def long_run(
         positions.append(kept["positions"])
         temperatures.append(kept["temperatures"])
         number += 1
+        if stopped := str(kept["stopped"]):
+            failure = stopped
+            break
     frames = np.concatenate(positions).astype(np.float64)
     return {
         "n_atoms": len(atoms),

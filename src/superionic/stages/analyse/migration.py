@@ -86,7 +86,7 @@ class MigrationOfRun:
     flags: tuple[str, ...]
 
 
-@task(version=5)
+@task(version=6)
 def migration_task(
     context: Context,
     *,

@@ -40,6 +40,9 @@ _MOST_PROFILES = 4
 _LONGEST_PATH = 1.6
 _ORIGINS = 1000
 _PAIR_ORIGINS = 200
+_FEWEST_PAIR_ORIGINS = 40
+_PAIR_CENTRES = 20_000
+"""Ions times origins whose neighbours are counted at a lag; more ions need fewer origins for the same scatter."""
 _VAN_HOVE_LAGS = 20
 _MOST_SITES_PER_ION = 30.0
 
@@ -134,7 +137,8 @@ def analyse_migration(
     cell = np.asarray(density.cell_A)
     tracker = SiteTracker(all_sites, columns, commit=commit)
     gaussian = NonGaussianCounter(lags, stride=max(1, n_frames // _ORIGINS), columns=columns)
-    pairs = VanHoveCounter(cell, van_hove_lags, stride=max(1, n_frames // _PAIR_ORIGINS), columns=columns)
+    origins = min(_PAIR_ORIGINS, max(_FEWEST_PAIR_ORIGINS, _PAIR_CENTRES // len(columns)))
+    pairs = VanHoveCounter(cell, van_hove_lags, stride=max(1, n_frames // origins), columns=columns)
     for positions, cells, drift in blocks():
         tracker.add(positions, cells, drift)
         gaussian.add(positions, drift)
