@@ -45,14 +45,16 @@ def folder(root: Path, tmp_path: Path) -> Path:
     [
         *("", "enumerate", "init", "check", "run", "status", "report", "cost", "explain", "schema", "export"),
         *("engines", "engines install", "labels", "models", "models compare", "train", "analyse", "store", "submit"),
-        *("cancel", "doctor"),
+        *("cancel", "doctor", "train check", "train curve", "train search", "train compare"),
     ],
 )
-def test_help_teaches(command):
-    result = superionic(*command.split(), "--help")
-    assert result.returncode == 0
-    assert "Usage" in result.stdout
-    assert len(result.stdout.splitlines()) > 5
+def test_help_teaches(command, helped):
+    assert "Usage" in helped(command)
+    assert len(helped(command).splitlines()) > 5
+
+
+def test_the_program_shows_its_help():
+    assert "Usage" in superionic("--help").stdout
 
 
 @pytest.mark.parametrize(
@@ -85,8 +87,8 @@ def test_a_shell_completes_verbs_and_options(words, complete):
         ("run", "NAME beside"),
     ],
 )
-def test_help_says_defaults_that_are_words(verb, default):
-    assert default in superionic(*verb.split(), "--help", COLUMNS="200").stdout
+def test_help_says_defaults_that_are_words(verb, default, helped):
+    assert default in helped(verb)
 
 
 def test_version():

@@ -21,14 +21,6 @@ def superionic(*arguments: str, **environment: str) -> subprocess.CompletedProce
     )
 
 
-@pytest.mark.parametrize("command", ["", "check", "curve", "search", "compare"])
-def test_help_teaches(command):
-    result = superionic(*command.split(), "--help")
-    assert result.returncode == 0
-    assert "Usage" in result.stdout
-    assert len(result.stdout.splitlines()) > 5
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

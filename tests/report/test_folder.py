@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -142,3 +143,13 @@ def test_an_unwritable_folder_is_a_storage_error(tmp_path):
         pass
     assert caught.value.fix
     assert str(tmp_path) in caught.value.where
+
+
+@pytest.mark.parametrize("place", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_what_is_in_the_place_of_the_manifest_stays_aside_or_goes(tmp_path, place):
+    place(tmp_path / MANIFEST)
+    with report_folder(tmp_path) as folder:
+        folder.write("report.html", b"new")
+    names = {path.name.partition(".files.json.")[2] for path in tmp_path.iterdir()} - {""}
+    assert len(names) == (place is Path.mkdir)
+    assert json.loads((tmp_path / MANIFEST).read_text())["files"].keys() == {"report.html"}

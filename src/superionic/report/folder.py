@@ -155,6 +155,8 @@ def _sweep(folder: Path) -> None:
 def _read_manifest(path: Path) -> dict[str, WrittenFile]:
     """Read the manifest of an earlier report; one that is missing, damaged or of another version counts as empty."""
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):  # a folder or a pipe in its place
+            return {}
         read: _Manifest = from_tree(json.loads(path.read_text(encoding="utf-8")), _Manifest)
     except (FileNotFoundError, ValueError, ShapeError):
         return {}
