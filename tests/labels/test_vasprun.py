@@ -59,6 +59,12 @@ def test_packed_files_are_read(tmp_path: Path) -> None:
         read_vasprun(packed)
 
 
+def test_an_error_of_the_file_system_is_no_failure_of_the_calculation(tmp_path: Path) -> None:
+    (tmp_path / "vasprun.xml").mkdir()
+    with pytest.raises(IsADirectoryError):
+        read_vasprun(tmp_path / "vasprun.xml")
+
+
 def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path) -> None:
     text = text_of(steps=3).rstrip()
     ends = [match.end() for match in re.finditer("</calculation>", text)]

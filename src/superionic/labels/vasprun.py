@@ -115,6 +115,8 @@ def read_vasprun(path: Path, *, kpoint_spacing_per_A: float | None = None) -> Ru
     CalculationFailed
         If there is no complete, converged ionic step in the file, or it is not a self-consistent calculation of the
         energy; the reason says which.
+    OSError
+        If the file system does not give the file: nothing follows for the calculation.
     """
     run, cut = _parsed(path)
     parameters, incar = dict(run.parameters), dict(run.incar)
@@ -295,6 +297,8 @@ def _parsed(path: Path) -> tuple[Any, str | None]:
     except FileNotFoundError as error:
         raise CalculationFailed("there is no vasprun.xml") from error
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the file system, not of what is in the file
+            raise
         raise CalculationFailed(f"the file cannot be read: {error}") from error
     except Exception as error:  # pymatgen raises errors of any kind on a damaged file
         words = f"the file is not a complete vasprun.xml ({type(error).__name__}: {error})"
