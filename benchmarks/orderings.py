@@ -25,6 +25,7 @@ import math
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -124,16 +125,18 @@ class Runner:
         try:
             done = subprocess.run(
                 command, env=environment, cwd=where, capture_output=True, text=True,
-                errors="replace", timeout=60 + 4 * self.limit_s, check=False,
+                errors="replace", timeout=60 + 10 * self.limit_s, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return f"over {60 + 4 * self.limit_s:g} s of wall time"
+            return f"over {60 + 10 * self.limit_s:g} s of wall time"
         if result.is_file():
             return json.loads(result.read_text(encoding="utf-8"))
         if done.returncode == -24:
             return f"over {self.limit_s:g} s"
-        if any(text in done.stderr for text in ("MemoryError", "bad_alloc", "Cannot allocate memory")):
+        if any(text in done.stderr for text in ("MemoryError", "bad_alloc", "cannot be allocated")):
             return f"over {self.memory_GB:g} GB"
+        if done.returncode < 0:
+            return f"failed: {signal.strsignal(-done.returncode)}"
         lines = done.stderr.strip().splitlines()
         return f"failed: {lines[-1][:100] if lines else f'status {done.returncode}'}"
 
