@@ -6,7 +6,12 @@ the same structure in memory (cell, sites, counts), search its symmetry and list
 seconds of the process (``time.process_time``) after imports, the least of some repeats; memory is the peak resident
 size of the whole process. What the codes disagree about is printed, and makes the exit status 1.
 
+Two peers are programs: ``supercell`` (C++, https://github.com/orex/supercell) and ``enum.x`` of enumlib (Fortran,
+https://github.com/msg-byu/enumlib), to be built from source. They read the same structure from files, and their times
+are CPU seconds of all their threads, with the start of the program and the reading of its input.
+
     python benchmarks/orderings.py --data FOLDER --peers PYTHON [--peers PYTHON ...] [--limit 120]
+                                   [--supercell PROGRAM] [--enumlib PROGRAM]
 
 FOLDER holds ``known_counts.json`` and its crystals; without it the crystals of ``examples/`` are taken.
 """
@@ -16,24 +21,23 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
+import math
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PEERS = {"shry": "SHRY", "bsym": "bsym", "icet": "icet", "dsenum": "dsenum"}
-NOT_TO_BE_HAD = (
-    "supercell 2.1 (C++) and enumlib (Fortran) are in no registry of packages: the `supercell` of PyPI is a web "
-    "framework and that of npm a page layout. They were not run."
-)
+PROGRAMS = ("supercell", "enumlib")
 CHARGES = {"Li": 1, "Na": 1, "Y": 3, "In": 3, "Zr": 4, "Si": 4, "P": 5, "O": -2, "Cl": -1, "Br": -1, "X": 0}
 MAX_LISTED = 1_000_000_000
 TOP = 2000
@@ -121,16 +125,18 @@ class Runner:
         try:
             done = subprocess.run(
                 command, env=environment, cwd=where, capture_output=True, text=True,
-                errors="replace", timeout=60 + 4 * self.limit_s, check=False,
+                errors="replace", timeout=60 + 10 * self.limit_s, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return f"over {60 + 4 * self.limit_s:g} s of wall time"
+            return f"over {60 + 10 * self.limit_s:g} s of wall time"
         if result.is_file():
             return json.loads(result.read_text(encoding="utf-8"))
         if done.returncode == -24:
             return f"over {self.limit_s:g} s"
-        if "MemoryError" in done.stderr or "bad_alloc" in done.stderr:
+        if any(text in done.stderr for text in ("MemoryError", "bad_alloc", "cannot be allocated")):
             return f"over {self.memory_GB:g} GB"
+        if done.returncode < 0:
+            return f"failed: {signal.strsignal(-done.returncode)}"
         lines = done.stderr.strip().splitlines()
         return f"failed: {lines[-1][:100] if lines else f'status {done.returncode}'}"
 
@@ -147,6 +153,12 @@ def newest_peers(runner: Runner, pythons: list[str]) -> dict[str, tuple[str, str
             if name not in best or _numbers(text) > _numbers(best[name][1]):
                 best[name] = (python, text)
     return best
+
+
+def program_version(program: Path) -> str:
+    """Return the version that stands in a program, which neither prints by itself."""
+    match = re.search(rb"v(\d+\.\d+\.\d+)", program.read_bytes())
+    return match[1].decode() if match else "of unknown version"
 
 
 def _numbers(text: str) -> list[int]:
@@ -220,7 +232,8 @@ def run_peers(
     runner: Runner, cases: list[Case], ours: dict[str, dict[str, Any]], peers: dict[str, tuple[str, str]]
 ) -> list[str]:
     wrong, rows = [], []
-    names = [name for name in PEERS if name in peers]
+    names = [name for name in (*PEERS, *PROGRAMS) if name in peers]
+    titles = {name: PEERS.get(name, name) for name in names}
     worst: dict[str, Case] = {}
     lowest: dict[str, float] = {}
     for case in cases:
@@ -229,10 +242,12 @@ def run_peers(
             continue
         row = [case.name, number(found["distinct"]), f"{seconds(found['whole_s'])} ({seconds(found['list_s'])})"]
         for name in names:
-            if name in worst and found["raw"] >= ours[worst[name].name]["raw"]:
+            # The time of enumlib grows with the ways to place all labels on all free sites, not with the raw number.
+            if name in worst and name != "enumlib" and found["raw"] >= ours[worst[name].name]["raw"]:
                 row.append(f"not tried: {worst[name].name} was over a limit")
                 continue
-            theirs = runner.run(peers[name][0], name, name=case.name, structure=found["structure"])
+            python = sys.executable if name in PROGRAMS else peers[name][0]
+            theirs = runner.run(python, name, name=case.name, structure=found["structure"], program=peers[name][0])
             if isinstance(theirs, str):
                 row.append(theirs)
                 if theirs.startswith("over"):
@@ -251,11 +266,10 @@ def run_peers(
         table(
             "from a structure in memory to all distinct orderings, symmetry included: CPU time, ratio to superionic's, "
             "peak memory",
-            ["case", "distinct", "superionic (list alone)", *(f"{PEERS[name]} {peers[name][1]}" for name in names)],
+            ["case", "distinct", "superionic (list alone)", *(f"{titles[name]} {peers[name][1]}" for name in names)],
             rows,
         )
-        print("\nsmallest ratios: " + ", ".join(f"{PEERS[n]} × {lowest[n]:.3g}" for n in names if n in lowest))
-    print(f"\n{NOT_TO_BE_HAD}")
+        print("\nsmallest ratios: " + ", ".join(f"{titles[n]} × {lowest[n]:.3g}" for n in names if n in lowest))
     return wrong
 
 
@@ -325,6 +339,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder with known_counts.json and its crystals")
     parser.add_argument("--peers", action="append", default=[], metavar="PYTHON", help="Python with peers; repeat it")
+    parser.add_argument("--supercell", type=Path, metavar="PROGRAM", help="the program supercell")
+    parser.add_argument("--enumlib", type=Path, metavar="PROGRAM", help="enum.x of enumlib")
     parser.add_argument("--limit", type=float, default=120.0, help="CPU seconds a peer may take on a case")
     parser.add_argument("--memory", type=float, default=8.0, help="GB of address space that a peer may take")
     parser.add_argument("--repeats", type=int, default=5, help="repeats of our own measurements")
@@ -346,11 +362,17 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         runner = Runner(Path(folder), options.limit, options.memory)
         peers = newest_peers(runner, options.peers)
+        for name, program in ((name, getattr(options, name)) for name in PROGRAMS):
+            if program is not None:
+                peers[name] = (str(program.resolve()), program_version(program))
         print(f"superionic {importlib.metadata.version('superionic') if _installed() else '(source)'}, ", end="")
         print(f"Python {sys.version.split()[0]}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
         missing = [name for name in (*PEERS, "pymatgen") if name not in peers]
         if missing:
             print(f"not measured, as no Python given by --peers has them: {', '.join(missing)}")
+        missing = [name for name in PROGRAMS if name not in peers]
+        if missing:
+            print(f"not measured, as no program is given by {' and '.join(f'--{name}' for name in missing)}")
         ours, wrong = run_ours(runner, cases, options.repeats)
         wrong += run_peers(runner, cases, ours, peers)
         if "pymatgen" in peers:
@@ -379,17 +401,22 @@ def work(job: dict[str, Any]) -> int:
         finish(job, jobs[job["what"]](job))
         return 0
     structure = json.loads(Path(job["structure"]).read_text(encoding="utf-8"))
-    whole = {"shry": shry, "bsym": bsym, "icet": icet, "dsenum": dsenum}[job["what"]](structure)
+    if job["what"] in PROGRAMS:
+        folder = Path(job["result"]).with_suffix("")
+        folder.mkdir()
+        whole = {"supercell": supercell, "enumlib": enumlib}[job["what"]](structure, job["program"], folder)
+    else:
+        whole = {"shry": shry, "bsym": bsym, "icet": icet, "dsenum": dsenum}[job["what"]](structure)
     limit_memory(job["memory_GB"])
     spent, best, repeats = 0.0, float("inf"), 0
     while spent < 10.0:
         limit_time(job["limit_s"])
-        start = time.process_time()
+        start = cpu_s()
         counted, listed = whole()
-        took = time.process_time() - start
+        took = cpu_s() - start
         spent, best = spent + took, min(best, took)
         repeats += 1
-        finish(job, {"counted": counted, "listed": listed, "whole_s": best, "peak_MB": peak_MB()})
+        finish(job, {"counted": counted, "listed": listed, "whole_s": best, "peak_MB": max(peak_MB(), programs_MB())})
         if repeats >= 3 and spent > 0.5:
             break
     return 0
@@ -422,6 +449,17 @@ def peak_MB() -> float:
     return kilobytes * 1024 / 1e6
 
 
+def cpu_s() -> float:
+    """CPU seconds of this process and of the programs that it has run."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + used.ru_utime + used.ru_stime
+
+
+def programs_MB() -> float:
+    """Largest resident size of the programs that this process has run, in 10⁶ bytes."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6
+
+
 def least(action: Callable[[], Any], repeats: int) -> tuple[float, Any]:
     """Return the least CPU time of an action, and what it returned last; short ones are repeated more often."""
     times: list[float] = []
@@ -444,6 +482,8 @@ def versions_job(_: dict[str, Any]) -> dict[str, str]:
 
 
 def superionic_job(job: dict[str, Any]) -> dict[str, Any]:
+    import numpy as np
+
     from superionic.structures.crystal.composition import integer_compositions
     from superionic.structures.crystal.disordered import crystal_from_sites
     from superionic.structures.crystal.supercells import supercell_sites
@@ -500,7 +540,11 @@ def superionic_job(job: dict[str, Any]) -> dict[str, Any]:
     tie = ranked.tie
     result["tie"] = "" if tie is None else f"{tie.taken:,} of a tie of {tie.members:,}"
     symbols, codes = space.symbols, space.site_codes(ranked.decorations)
+    parent = crystal.primitive()
+    apart = (parent.fractional @ parent.cell_A @ np.linalg.inv(sites.cell_A))[:, None] - sites.fractional
+    nearest = np.linalg.norm((apart - np.round(apart)) @ sites.cell_A, axis=-1).argmin(axis=1)
     content = {
+        "parent": {"cell": parent.cell_A.tolist(), "fractional": parent.fractional.tolist(), "sites": nearest.tolist()},
         "cell": sites.cell_A.tolist(),
         "fractional": sites.fractional.tolist(),
         "groups": [
@@ -647,6 +691,73 @@ def dsenum(structure: dict[str, Any]) -> Whole:
         return None, len(enumerator._generate_coloring_with_hnf(cell, permutation, None, None))
 
     return whole
+
+
+def run_program(command: list[str], folder: Path, pattern: str) -> int:
+    """Run a program in a folder and return the number that it prints in a line of this pattern."""
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode < 0:  # a limit ended it: end likewise
+        os.kill(os.getpid(), -done.returncode)
+    match = re.search(pattern, done.stdout, flags=re.MULTILINE)
+    if match is None:
+        raise SystemExit(f"status {done.returncode}: {done.stdout.strip()[-90:]}")
+    return int(match[1])
+
+
+def supercell(structure: dict[str, Any], program: str, folder: Path) -> Whole:
+    a, b, c = structure["cell"]
+    lengths = [math.hypot(*vector) for vector in (a, b, c)]
+    cosines = [_dot(p, q) / math.hypot(*p) / math.hypot(*q) for p, q in ((b, c), (c, a), (a, b))]
+    lines = ["data_case", "_space_group_name_H-M_alt 'P 1'"]
+    lines += [f"_cell_length_{name} {length:.9f}" for name, length in zip("abc", lengths, strict=True)]
+    for name, cosine in zip(("alpha", "beta", "gamma"), cosines, strict=True):
+        lines.append(f"_cell_angle_{name} {math.degrees(math.acos(cosine)):.9f}")
+    lines.append("loop_")
+    lines += [f"_atom_site_{name}" for name in ("label", "type_symbol", "fract_x", "fract_y", "fract_z", "occupancy")]
+    for index, group in enumerate(structure["groups"]):
+        for site in group["sites"]:
+            x, y, z = structure["fractional"][site]
+            for species, count in group["counts"].items():
+                if species != "X":
+                    share = count / len(group["sites"])
+                    lines.append(f"{species}{index} {species} {x:.9f} {y:.9f} {z:.9f} {share:.9f}")
+    (folder / "case.cif").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    # A dry run merges all equivalent orderings and writes none.
+    command = [program, "--input=case.cif", "--dry-run", "--merge-symmetric", "--charge-balance=no", "--tolerance=0.1"]
+    return lambda: (None, run_program(command, folder, r"^Combinations after merge: (\d+)"))
+
+
+def enumlib(structure: dict[str, Any], program: str, folder: Path) -> Whole:
+    # Its parent lattice must be primitive. In a fixed cell, here the supercell, it keeps superperiodic orderings.
+    parent, n = structure["parent"], len(structure["fractional"])
+    labels: dict[int, str] = {}
+    counts: list[int] = []
+    # It takes the restrictions of its first sites for those of the free ones, which must come first therefore.
+    for group in sorted(structure["groups"], key=lambda group: len(group["counts"]) == 1):
+        own = range(len(counts), len(counts) + len(group["counts"]))
+        labels |= dict.fromkeys(group["sites"], "/".join(map(str, own)))
+        counts += group["counts"].values()
+    colours = sum(len(group["counts"]) for group in structure["groups"] if len(group["counts"]) > 1)
+    points = []
+    for site, x in zip(parent["sites"], parent["fractional"], strict=True):
+        points.append((labels[site], _row(_dot(x, column) for column in zip(*parent["cell"], strict=True))))
+    points.sort(key=lambda point: int(point[0].split("/")[0]))
+    lines = ["case", "bulk", *map(_row, parent["cell"]), str(colours), str(len(points))]
+    lines += [f"{position} {label}" for label, position in points]
+    lines += [f"{n // len(points)} {n // len(points)}", "0.001", "full", *(f"{count} {count} {n}" for count in counts)]
+    (folder / "struct_enum.in").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    cells = ["<str>", *map(_row, structure["cell"])]
+    (folder / "fixed_cells.in").write_text("\n".join(cells) + "\n", encoding="utf-8")
+    # The last column of its table is the number of all orderings.
+    return lambda: (None, run_program([program], folder, rf"^ *{n // len(points)} .* (\d+)$"))
+
+
+def _dot(a: Iterable[float], b: Iterable[float]) -> float:
+    return sum(p * q for p, q in zip(a, b, strict=True))
+
+
+def _row(numbers: Iterable[float]) -> str:
+    return " ".join(f"{number:.9f}" for number in numbers)
 
 
 def ewald_job(job: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from superionic.structures.io.files import parse_crystal
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "orderings.py"
@@ -95,6 +98,21 @@ def test_peer_over_its_limit_is_not_asked_for_larger_cases(benchmark, tmp_path, 
     assert benchmark.run_peers(answers, cases, found, {"icet": ("python", "4.0")}) == []
     assert [structure for _, _, structure in answers.asked] == ["10.json", "100.json"]
     assert "not tried: A2 was over a limit" in capsys.readouterr().out
+
+
+def test_input_of_supercell_reads_back_as_the_same_disordered_cell(benchmark, tmp_path):
+    structure = {
+        "cell": [[4.0, 0.0, 0.0], [-2.0, 3.0, 0.0], [0.5, 1.0, 5.0]],
+        "fractional": [[0.0, 0.0, 0.0], [0.5, 0.5, 0.1], [0.25, 0.3, 0.6]],
+        "groups": [{"sites": [0, 1], "counts": {"Li": 1, "X": 1}}, {"sites": [2], "counts": {"Cl": 1}}],
+    }
+    benchmark.supercell(structure, "supercell", tmp_path)
+    crystal = parse_crystal(tmp_path / "case.cif")
+    lengths_A = np.linalg.norm(structure["cell"], axis=1)
+    assert np.allclose(np.linalg.norm(crystal.cell_A, axis=1), lengths_A)
+    assert crystal.volume_A3 == pytest.approx(60.0)
+    assert np.allclose(crystal.fractional, structure["fractional"])
+    assert [dict(site.species) for site in crystal.sites] == [{"Li": 0.5}, {"Li": 0.5}, {"Cl": 1.0}]
 
 
 def test_newest_version_of_each_peer_is_taken(benchmark):
