@@ -18,7 +18,7 @@ from superionic.results.cost import ASSUMPTIONS, AimdRatio, CampaignCost, Dynami
 from superionic.settings.base import STUDENT
 from superionic.stages.base import FINE_TUNED
 from superionic.stages.chains import first_segment_task, next_segment_task
-from superionic.stages.label import label_task
+from superionic.stages.labelling import label_task
 from superionic.version import __version__
 
 if TYPE_CHECKING:
