@@ -63,11 +63,11 @@ composition_axes:
   - {{replace: Cl, by: Br, formula_unit: Li3YCl6, values: [0, 3, 6]}}
 potentials:
   pair: {{engine: pair}}
-  harder: {{engine: pair, options: {{charge_scale: 1.1}}}}
+  softer: {{engine: pair, options: {{contact_force_ratio: 0.195, softness_A: 0.32}}}}
 enumerate: {{ewald_keep: 2}}
 rank: {{potential: pair, relax_top: 2, fmax_eV_per_A: 0.3, max_steps: 30, warm_start: 0}}
 hull: {{formula_unit: Li3YCl6}}
-dft: {{engine: "potential:harder", relax: 1, single_points: 2, fmax_eV_per_A: 0.3, max_steps: 20, segment_steps: 10}}
+dft: {{engine: "potential:softer", relax: 1, single_points: 2, fmax_eV_per_A: 0.3, max_steps: 20, segment_steps: 10}}
 transport:
   temperatures_K: [900, 1200]
 {_MD}

@@ -26,11 +26,14 @@ seed: 1
 mobile_ion: Li
 oxidation_states: {Li: 1, Y: 3, Cl: -1}
 crystals: [{name: p-3m1, file: "FILE"}]
-potentials: {pair: {engine: pair}, harder: {engine: pair, options: {charge_scale: 1.1}}}
+potentials:
+  pair: {engine: pair}
+  harder: {engine: pair, options: {charge_scale: 1.1}}
+  softer: {engine: pair, options: {contact_force_ratio: 0.195, softness_A: 0.32}}
 enumerate: {ewald_keep: 2}
-rank: {potential: RANKS, relax_top: 2, fmax_eV_per_A: 0.05, warm_start: 0}
+rank: {potential: RANKS, relax_top: 2, fmax_eV_per_A: 0.01, warm_start: 0}
 hull: {}
-dft: {engine: "METHOD", fmax_eV_per_A: 0.05, MORE}
+dft: {engine: "METHOD", fmax_eV_per_A: 0.01, MORE}
 transport: null
 analyse: null
 """
@@ -62,7 +65,7 @@ def in_this_process():
     return module.InThisProcess()
 
 
-def campaign(root, folder, *, ranks="pair", method="potential:harder", more="relax: 1, single_points: 2"):
+def campaign(root, folder, *, ranks="pair", method="potential:softer", more="relax: 1, single_points: 2"):
     folder.mkdir(exist_ok=True)
     text = TEXT.replace("FILE", str(root / "examples" / "li3ycl6" / "li3ycl6_p-3m1.cif"))
     text = text.replace("RANKS", ranks).replace("METHOD", method).replace("MORE", more)
@@ -81,41 +84,30 @@ def test_a_killed_relaxation_goes_on_from_its_last_segment_and_gives_the_same_by
     file = campaign(root, tmp_path / "killed", more=more)
     done = subprocess.run([sys.executable, "-c", KILLED, str(file), str(CONFTEST)], capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    resumed, dft, made = run(file)
+    resumed, _, made = run(file)
     whole, _, made_at_once = run(campaign(root, tmp_path / "whole", more=more))
     assert 0 < made.count("relax_segment_task") < made_at_once.count("relax_segment_task")
     assert to_json(resumed) == to_json(whole)
-    # Nor does it matter where a segment ends: what differs is the tasks, and with them the keys.
-    _, longer, _ = run(campaign(root, tmp_path / "longer", more=more.replace("segment_steps: 3", "segment_steps: 50")))
-    for each, other in zip(dft.structures, longer.structures, strict=True):
-        assert each.relaxed.energy_eV_per_atom == other.relaxed.energy_eV_per_atom
-        assert each.relaxed.cell == other.relaxed.cell
-        assert (each.relaxed.n_steps, each.relaxed.n_evaluations) == (
-            other.relaxed.n_steps,
-            other.relaxed.n_evaluations,
-        )
 
 
-def test_the_potential_in_the_place_of_dft_agrees_with_itself(root, tmp_path):
-    results, dft, _ = run(campaign(root, tmp_path, method="potential:pair"))
+def test_energies_of_a_method_that_scales_all_of_them_scale_and_geometries_stay(root, tmp_path):
+    """Charges that are larger by a tenth scale all energies by 1.21, and leave the structures at rest."""
+    results, dft, _ = run(campaign(root, tmp_path, method="potential:harder", more="relax: 1, single_points: 2"))
     (hull,) = results.hull
     points, relaxed = dft.energies
     assert [kind.of for kind in dft.energies] == ["single points", "relaxed structures"]
-    assert dft.reference.stand_in
-    assert not dft.failures
+    assert (dft.stand_in, dft.potential, dft.failures) == ("harder", "pair", ())
     assert len(dft.structures) == 2
-    for each in dft.structures:
-        assert each.single_point_eV_per_atom == each.potential_eV_per_atom
-        assert points.formation_eV_per_atom[each.identity] == each.potential_formation_eV_per_atom
-    assert [entry.e_above_hull_eV_per_atom for entry in points.diagram.entries] == pytest.approx(
-        [e.e_above_hull_eV_per_atom for i in points.diagram.entries for e in hull.entries if e.identity == i.identity]
-    )
+    above = {entry.identity: entry.e_above_hull_eV_per_atom for entry in hull.entries}
+    for each, entry in zip(dft.structures, points.diagram.entries, strict=True):
+        assert each.single_point_eV_per_atom == pytest.approx(1.21 * each.potential_eV_per_atom)
+        assert entry.e_above_hull_eV_per_atom == pytest.approx(1.21 * above[each.identity], abs=1e-12)
     assert all(group.same_lowest for kind in dft.energies for group in kind.ranking.groups)
-    # Only the lowest is relaxed, and there is nothing left to relax.
+    # Only the lowest is relaxed; its forces are larger by 1.21 than those at which the potential stopped.
     (lowest,) = [each for each in dft.structures if each.relaxed is not None]
     assert lowest.potential_eV_per_atom == min(each.potential_eV_per_atom for each in dft.structures)
-    assert (lowest.relaxed.n_steps, lowest.relaxed.n_evaluations, lowest.relaxed.converged) == (0, 1, True)
-    assert lowest.volume_percent == pytest.approx(0.0)
+    assert lowest.relaxed.converged
+    assert abs(lowest.volume_percent) < 0.1
     assert [entry.identity for entry in relaxed.diagram.entries] == [lowest.identity]
 
 
@@ -130,8 +122,8 @@ def test_vasp_relaxes_as_the_potential_that_stands_in_for_it(root, tmp_path, mon
     monkeypatch.delenv("FAKE_VASP", raising=False)
     steps = "relax: 1, max_steps: 2, segment_steps: 1"
     of_vasp = steps + ", kpoint_spacing_per_A: 0.8, vasp: {version: 6.3.2}"
-    _, vasp, _ = run(campaign(root, tmp_path / "vasp", ranks="harder", method="vasp", more=of_vasp))
-    _, pair, _ = run(campaign(root, tmp_path / "pair", ranks="harder", method="potential:pair", more=steps))
+    _, vasp, _ = run(campaign(root, tmp_path / "vasp", ranks="softer", method="vasp", more=of_vasp))
+    _, pair, _ = run(campaign(root, tmp_path / "pair", ranks="softer", method="potential:pair", more=steps))
     assert (vasp.reference.code, vasp.reference.version, vasp.reference.functional) == ("vasp", "6.3.2", "PBE")
     (by_vasp,), (by_pair,) = vasp.structures, pair.structures
     assert by_vasp.relaxed.n_steps == 2

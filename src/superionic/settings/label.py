@@ -209,7 +209,7 @@ class ReferenceMethodSettings(StageSection):
         if self.functional == "LDA" and engine in ("gpaw", "vasp"):
             yield Problem(path, "D3 has no parameters for LDA", "choose PBE, PBEsol, SCAN or r2SCAN, or leave it out")
         name = self.stand_in
-        if name in potentials and potentials[name].dispersion is not None:
+        if name is not None and name in potentials and potentials[name].dispersion is not None:
             yield Problem(path, f"the energies of the potential '{name}' have dispersion already", "leave it out")
 
 

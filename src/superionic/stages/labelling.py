@@ -55,6 +55,7 @@ class ChosenLabeller:
         from superionic.settings.inputs import chosen_dispersion
 
         dispersion = chosen_dispersion(section.dispersion)
+        settings: dict[str, Any]
         if stand_in is not None:
             settings = {"model": stand_in.model, "options": dict(stand_in.options)}
             return cls(f"potential:{stand_in.identity.name}", settings, stand_in.engine, dispersion)
@@ -80,7 +81,8 @@ def seconds_of_label(section: ReferenceMethodSettings, n_atoms: float) -> float:
         return 1.0
     size = (n_atoms / 30.0) ** 2 * (section.ecut_eV / 300.0) ** 1.5
     kpoints = max(1.0, (0.7 / section.kpoint_spacing_per_A) ** 3 / 4.0)
-    return _LABEL_S * size * kpoints * {"SCAN": 3.0, "r2SCAN": 3.0}.get(section.functional, 1.0)
+    factor = {"SCAN": 3.0, "r2SCAN": 3.0}.get(section.functional, 1.0)
+    return float(_LABEL_S * size * kpoints * factor)
 
 
 def load_labeller(labeller: str, labeller_settings: Mapping[str, Any], context: Context) -> Labeller:

@@ -154,6 +154,7 @@ def run(settings: DftSettings, bench: Workbench, earlier: Earlier) -> DftResult:
         stage=bench.stage,
         failures=failures,
         reference=reference,
+        stand_in=name,
         potential=earlier.results.rank[-1].potential_name,
         structures=tuple(_described(bench, earlier, each) for each in evaluated),
         energies=tuple(energies),

@@ -31,7 +31,7 @@ def words(result: DftResult) -> str:
 def section(result: DftResult) -> Section:
     """Show energies, hull, polymorphs and cells."""
     last = result.energies[-1]
-    stands = "A potential stands in for DFT: " if result.reference.stand_in else ""
+    stands = "A potential stands in for DFT: " if result.stand_in is not None else ""
     settings = "; ".join(f"{name} {value}" for name, value in _told(result))
     words = (
         f"{stands}{_method(result)}{f' ({settings})' if settings else ''}, each structure calculated from scratch. All "
@@ -91,8 +91,8 @@ def doubts(result: DftResult) -> Iterator[Statement]:
 
 def _method(result: DftResult) -> str:
     reference = result.reference
-    if reference.stand_in:
-        return reference.code.removeprefix("potential:")
+    if result.stand_in is not None:
+        return result.stand_in
     code = reference.code.upper() if reference.code in ("gpaw", "vasp") else reference.code
     return f"{code} {reference.version} with {reference.functional}"
 

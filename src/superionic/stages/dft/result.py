@@ -155,6 +155,8 @@ class DftResult(StageResult):
     ----------
     reference
         The method.
+    stand_in
+        Name, in the campaign, of the potential in the place of a reference method; None for one.
     potential
         Name, in the campaign, of the ranking potential.
     structures
@@ -164,6 +166,7 @@ class DftResult(StageResult):
     """
 
     reference: Reference
+    stand_in: str | None
     potential: str
     structures: tuple[ByReference, ...]
     energies: tuple[ReferenceEnergies, ...]
