@@ -67,7 +67,7 @@ potentials:
 enumerate: {{ewald_keep: 2}}
 rank: {{potential: pair, relax_top: 2, fmax_eV_per_A: 0.3, max_steps: 30, warm_start: 0}}
 hull: {{formula_unit: Li3YCl6}}
-dft: {{engine: "potential:softer", relax: 1, single_points: 2, fmax_eV_per_A: 0.3, max_steps: 20, segment_steps: 10}}
+dft: {{engine: "potential:softer", relax: 1, single_points: 2, fmax_eV_per_A: 0.05, max_steps: 20, segment_steps: 7}}
 transport:
   temperatures_K: [900, 1200]
 {_MD}

@@ -97,6 +97,11 @@ def _method(result: DftResult) -> str:
     return f"{code} {reference.version} with {reference.functional}"
 
 
+def _short(result: DftResult) -> str:
+    """Name the method in axes and columns: tight binding and stand-ins are not called DFT."""
+    return result.stand_in or ("DFT" if result.reference.code in ("gpaw", "vasp") else result.reference.functional)
+
+
 def _told(result: DftResult) -> Iterator[tuple[str, str]]:
     settings = result.reference.settings
     cutoff = settings.get("ecut_eV", settings.get("ENCUT"))
@@ -129,7 +134,7 @@ def _order_plot(result: DftResult) -> Plot:
             panels.append(
                 Panel(
                     [parity_series(*xy(points), "")],
-                    "above the lowest, by DFT (meV/atom)",
+                    f"above the lowest, by {_short(result)} (meV/atom)",
                     f"above the lowest, by {result.potential} (meV/atom)",
                     kind.of,
                     square=True,
@@ -138,8 +143,8 @@ def _order_plot(result: DftResult) -> Plot:
     return Plot(
         "dft_order",
         "Order of the orderings",
-        f"Energy of each ordering above the lowest of its composition, by {result.potential} against DFT: of the same "
-        "structures, and of structures that each of them relaxed.",
+        f"Energy of each ordering above the lowest of its composition, by {result.potential} against {_short(result)}: "
+        "of the same structures, and of structures that each of them relaxed.",
         panels,
         height=360,
     )
@@ -151,7 +156,7 @@ def _hull_plot(result: DftResult, kind: ReferenceEnergies) -> Plot:
         panels = [hull_over_share(kind.diagram) if len(kind.diagram.end_members) == 2 else hull_bars(kind.diagram)]
     return Plot(
         "dft_hull",
-        "Convex hull by DFT",
+        f"Convex hull by {_short(result)}",
         f"Hull of {kind.of} by {_method(result)}, against the end members by the same method.",
         panels,
         columns=1,
@@ -170,7 +175,7 @@ def _gap_plot(result: DftResult, kind: ReferenceEnergies) -> Plot:
         by_potential = [1000.0 * gap.potential_eV_per_atom for gap in own]
         colour = pick(index + 2)
         series += [
-            Series(x, by_dft, f"{name}, DFT", colour=colour, marker=pick_marker(index), size=9),
+            Series(x, by_dft, f"{name}, {_short(result)}", colour=colour, marker=pick_marker(index), size=9),
             Series(
                 x, by_potential, f"{name}, {result.potential}", colour=colour, marker=pick_marker(index), filled=False
             ),
@@ -181,9 +186,9 @@ def _gap_plot(result: DftResult, kind: ReferenceEnergies) -> Plot:
         series.insert(0, Series([min(ends), max(ends)], [0.0, 0.0], "", "line", GREY, width=1.0, legend=False))
     return Plot(
         "dft_polymorphs",
-        "Competing polymorphs by DFT",
-        f"Energy between the lowest orderings of two crystals at equal composition, of {kind.of} by DFT and by "
-        f"{result.potential}; below zero the first crystal is favoured. The dotted line only guides the eye.",
+        f"Competing polymorphs by {_short(result)}",
+        f"Energy between the lowest orderings of two crystals at equal composition, of {kind.of} by {_short(result)} "
+        f"and by {result.potential}; below zero the first crystal is favoured. The dotted line only guides the eye.",
         [Panel(series, f"{''.join(axes)} per formula unit", "energy difference (meV/atom)")] if series else [],
         columns=1,
         height=340,
@@ -198,7 +203,7 @@ def _cell_plot(result: DftResult) -> Plot:
             Series(*xy(points), label, colour=pick(index), marker=pick_marker(index), legend=bool(label))
             for index, (label, points) in enumerate(values)
         ]
-        labels = f"{of}, DFT ({unit})", f"{of}, {result.potential} ({unit})"
+        labels = f"{of}, {_short(result)} ({unit})", f"{of}, {result.potential} ({unit})"
         return Panel(series if pairs else [], *labels, square=True)
 
     volumes = [(dft.volume_A3_per_atom, own.volume_A3_per_atom) for dft, own in pairs]
@@ -207,7 +212,8 @@ def _cell_plot(result: DftResult) -> Plot:
     return Plot(
         "dft_cells",
         "Relaxed cells",
-        f"Cells relaxed by DFT and, before, by {result.potential}: volume, lengths and angles of the supercell.",
+        f"Cells relaxed by {_short(result)} and, before, by {result.potential}: volume, lengths and angles of the "
+        "supercell.",
         [panel("volume", "Å³/atom", [("", volumes)]), panel("length", "Å", lengths), panel("angle", "°", angles)],
         columns=3,
         height=340,
@@ -227,18 +233,18 @@ def _table(result: DftResult) -> Table:
         return ", ".join(number(100.0 * (own / dft - 1.0), 2) for own, dft in pairs)
 
     return table_of(
-        f"Energies of {result.energies[-1].of} by DFT and by {result.potential}, each on a hull of its own, and cells "
-        f"of {result.potential} relative to DFT's.",
+        f"Energies of {result.energies[-1].of} by {_short(result)} and by {result.potential}, each on a hull of its "
+        f"own, and cells of {result.potential} relative to those of {_short(result)}.",
         result.structures,
         [
             ("Composition", lambda each: formula_text(each.formula)),
             ("Crystal", lambda each: each.identity.material.crystal),
             ("Ordering", lambda each: each.identity.id),
-            ("Formation energy, DFT, meV/atom", lambda each: milli(formation.get(each.identity))),
+            (f"Formation energy, {_short(result)}, meV/atom", lambda each: milli(formation.get(each.identity))),
             (f"Formation energy, {result.potential}", lambda each: milli(each.potential_formation_eV_per_atom)),
-            ("Above hull, DFT, meV/atom", lambda each: milli(above.get(each.identity))),
+            (f"Above hull, {_short(result)}, meV/atom", lambda each: milli(above.get(each.identity))),
             (f"Above hull, {result.potential}", lambda each: milli(each.potential_above_hull_eV_per_atom)),
-            ("Volume, DFT, Å³/atom", lambda each: _volume(each.relaxed.cell if each.relaxed else None)),
+            (f"Volume, {_short(result)}, Å³/atom", lambda each: _volume(each.relaxed.cell if each.relaxed else None)),
             ("Volume, %", lambda each: number(each.volume_percent, 2)),
             ("a, b, c, %", lengths),
             ("State", _state),
@@ -266,8 +272,8 @@ def _gap_table(result: DftResult) -> Table:
             ("Composition", lambda row: formula_text(row[1].formula)),
             ("Difference", lambda row: f"E({row[1].crystal}) − E({row[1].other})"),
             ("Of", lambda row: row[0].of),
-            ("DFT, meV/atom", lambda row: milli(row[1].eV_per_atom)),
-            ("DFT, meV/f.u.", lambda row: milli(row[1].eV_per_formula_unit)),
+            (f"{_short(result)}, meV/atom", lambda row: milli(row[1].eV_per_atom)),
+            (f"{_short(result)}, meV/f.u.", lambda row: milli(row[1].eV_per_formula_unit)),
             (f"{result.potential}, meV/atom", lambda row: milli(row[1].potential_eV_per_atom)),
         ],
         numeric=(3, 4, 5),
@@ -277,8 +283,8 @@ def _gap_table(result: DftResult) -> Table:
 def _order_table(result: DftResult) -> Table:
     rows = [(kind, group) for kind in result.energies for group in kind.ranking.groups if group.n > 1]
     return table_of(
-        f"Agreement of {result.potential} with DFT on the order of the orderings. Residual: what a shift for each "
-        "element leaves of their mean difference.",
+        f"Agreement of {result.potential} with {_short(result)} on the order of the orderings. Residual: what a shift for "
+        "each element leaves of their mean difference.",
         rows,
         [
             ("Composition", lambda row: formula_text(row[1].formula)),
