@@ -283,8 +283,8 @@ def _gap_table(result: DftResult) -> Table:
 def _order_table(result: DftResult) -> Table:
     rows = [(kind, group) for kind in result.energies for group in kind.ranking.groups if group.n > 1]
     return table_of(
-        f"Agreement of {result.potential} with {_short(result)} on the order of the orderings. Residual: what a shift for "
-        "each element leaves of their mean difference.",
+        f"Agreement of {result.potential} with {_short(result)} on the order of the orderings. Residual: what a shift "
+        "for each element leaves of their mean difference.",
         rows,
         [
             ("Composition", lambda row: formula_text(row[1].formula)),
