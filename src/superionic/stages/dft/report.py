@@ -83,7 +83,7 @@ def doubts(result: DftResult) -> Iterator[Statement]:
         worst = max(far, key=lambda each: abs(each.volume_percent or 0.0))
         yield Statement(
             "caution",
-            f"The volume of {plural(len(far), 'ordering')} by {result.potential} differs by more than "
+            f"The volume of {plural(len(far), 'structure')} by {result.potential} differs by more than "
             f"{_FAR_PERCENT:g} % from that by {_method(result)}, of {worst.identity.id} by "
             f"{number(worst.volume_percent, 2)} %.",
         )
