@@ -70,6 +70,12 @@ PAPER_B = {
     "rank.relax_top": 20,
     "rank.optimizer": "FIRE",
     "rank.fmax_eV_per_A": 0.01,
+    "dft.relax": 20,  # "the 20 most stable ones. These are subsequently relaxed using DFT"
+    "dft.functional": "PBE",
+    "dft.ecut_eV": 520.0,
+    "dft.kpoint_spacing_per_A": 0.2,
+    "dft.optimizer": "FIRE",
+    "dft.fmax_eV_per_A": 0.01,
     "learn.strategy": "ladder",
     "sample.temperatures_K": [200.0, 400.0, 600.0, 800.0],
     "sample.timestep_fs": 1.0,

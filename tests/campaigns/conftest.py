@@ -49,7 +49,7 @@ transport:
 analyse: {{report_temperatures_K: [800], density_grid_A: null, sites: none}}
 """
 
-# Paper B's series: Li3YCl6-xBrx in two polymorphs, with replicas, sites and densities.
+# Paper B's series: Li3YCl6-xBrx in two polymorphs, with a potential in the place of DFT, sites and densities.
 POLYMORPHS = f"""\
 superionic: 1
 name: polymorphs
@@ -63,9 +63,11 @@ composition_axes:
   - {{replace: Cl, by: Br, formula_unit: Li3YCl6, values: [0, 3, 6]}}
 potentials:
   pair: {{engine: pair}}
+  softer: {{engine: pair, options: {{contact_force_ratio: 0.195, softness_A: 0.32}}}}
 enumerate: {{ewald_keep: 2}}
-rank: {{relax_top: 2, fmax_eV_per_A: 0.3, max_steps: 30, warm_start: 0}}
+rank: {{potential: pair, relax_top: 2, fmax_eV_per_A: 0.3, max_steps: 30, warm_start: 0}}
 hull: {{formula_unit: Li3YCl6}}
+dft: {{engine: "potential:softer", relax: 1, single_points: 2, fmax_eV_per_A: 0.05, max_steps: 20, segment_steps: 7}}
 transport:
   temperatures_K: [900, 1200]
 {_MD}

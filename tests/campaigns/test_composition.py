@@ -14,6 +14,7 @@ from superionic.report.composition_axes import amounts_per_unit, line_words, uni
 from superionic.report.composition_map import RING_RADIUS, composition_map
 from superionic.report.sections import composition, stability
 from superionic.results.identity import AxisValue, Material, Ordering, ReferencePhase
+from superionic.stages.dft.result import DftResult
 
 from .conftest import POLYMORPHS, TWO_AXES, write_campaign
 
@@ -44,7 +45,7 @@ def against_simple_phases(root, tmp_path_factory):
         "potentials:", "references:\n  - {name: LiCl, file: licl.cif}\n  - {name: YCl3, file: ycl3.cif}\npotentials:", 1
     )
     path = write_campaign(root, tmp_path_factory.mktemp("phases"), text)
-    return Campaign.load(path).run(until="hull")
+    return Campaign.load(path).run(until="dft")
 
 
 # ---- stability -------------------------------------------------------------------------------------------------------
@@ -175,6 +176,25 @@ def test_compounds_against_simple_phases(against_simple_phases):
     assert plot(section, "hull").panels[0].x_label.startswith("fraction x of YCl₃")
     # one composition, so that polymorphs have no axis to be drawn against
     assert plot(section, "polymorphs").panels[0].categories == ["Li₃YCl₆"]
+
+
+def test_reference_phases_are_calculated_by_the_method_too(against_simple_phases):
+    dft = against_simple_phases.further_result(DftResult)
+    for kind in dft.energies:
+        assert kind.missing == ()
+        energies = {
+            each.identity: each.relaxed.energy_eV_per_atom
+            if kind.of == "relaxed structures"
+            else each.single_point_eV_per_atom
+            for each in dft.structures
+            if each.relaxed is not None or kind.of == "single points"
+        }
+        assert {identity.id for identity in energies} >= {"LiCl", "YCl3"}
+        # Li3YCl6 from 3 LiCl and YCl3: ten atoms from six and four.
+        ends = 0.6 * energies[ReferencePhase("LiCl")] + 0.4 * energies[ReferencePhase("YCl3")]
+        for identity, formation in kind.formation_eV_per_atom.items():
+            if isinstance(identity, Ordering):
+                assert formation == pytest.approx(energies[identity] - ends)
 
 
 def test_what_the_hull_does_not_tell_is_said(two_axes):

@@ -19,6 +19,7 @@ from superionic.results.identity import Material, OrderedCell, Ordering
 from superionic.settings.label import LabelSettings
 from superionic.stages import label
 from superionic.stages.base import Snapshot, Workbench
+from superionic.stages.labelling import ChosenLabeller
 from superionic.stages.replay import Structures
 
 
@@ -155,7 +156,7 @@ def test_finished_labels_and_new_ones_share_a_set_only_if_of_one_reference(
 def test_settings_of_each_engine_are_those_that_its_labeller_knows() -> None:
     for engine, kind in (("gpaw", "gpaw"), ("vasp", "vasp")):
         chosen = settings(engine=engine)
-        load = label.labeller_settings(chosen, None)
+        load = ChosenLabeller.of(chosen, None).settings
         assert load["functional"] == "PBE"
         if kind == "vasp":
             load_labeller(kind, load)
@@ -168,10 +169,10 @@ def test_settings_of_each_engine_are_those_that_its_labeller_knows() -> None:
 def test_tblite_takes_its_own_settings_and_the_others_do_not() -> None:
     from superionic.labels.base import describe_labeller
 
-    found = label.labeller_settings(settings(engine="tblite", tblite={"method": "GFN2-xTB"}), None)
+    found = ChosenLabeller.of(settings(engine="tblite", tblite={"method": "GFN2-xTB"}), None).settings
     assert describe_labeller("tblite", found).functional == "GFN2-xTB"
     assert "ecut_eV" not in found
-    assert "tblite" not in label.labeller_settings(settings(engine="gpaw"), None)
+    assert "tblite" not in ChosenLabeller.of(settings(engine="gpaw"), None).settings
 
 
 def test_labels_that_fail_are_counted_with_their_reason(workbench: Callable[..., Workbench]) -> None:

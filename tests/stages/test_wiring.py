@@ -14,7 +14,7 @@ from superionic.results.identity import Material, OrderedCell, Ordering, Referen
 from superionic.settings.sample import SampleSettings
 from superionic.stages.base import ChosenPotential, Workbench, derive_seed
 from superionic.stages.chains import Phase, average_cell_task, chain, md_settings
-from superionic.stages.hull import hull_task
+from superionic.stages.phase_diagram import hull_task
 from superionic.stages.predictions import predict_task
 from superionic.stages.replay import Structures
 from superionic.stages.select import select_task

@@ -10,7 +10,7 @@ import pytest
 from superionic.execution.task import Context
 from superionic.references import parse_formula
 from superionic.results.identity import AxisValue, Material, OrderedCell, Ordering, ReferencePhase
-from superionic.stages.hull import hull_task
+from superionic.stages.phase_diagram import hull_task
 from superionic.stages.select import select_task
 from superionic.thermodynamics.formation import formula_units
 from superionic.units import BOLTZMANN_EV_PER_K

@@ -18,7 +18,7 @@ from superionic.results.cost import ASSUMPTIONS, AimdRatio, CampaignCost, Dynami
 from superionic.settings.base import STUDENT
 from superionic.stages.base import FINE_TUNED
 from superionic.stages.chains import first_segment_task, next_segment_task
-from superionic.stages.label import label_task
+from superionic.stages.labelling import label_task
 from superionic.version import __version__
 
 if TYPE_CHECKING:
@@ -193,11 +193,16 @@ def _dynamics_cost(potential: str, engine: str, segments: Sequence[_Segment]) ->
 
 
 def _labels(flow: Flow, tasks: Iterable[Task[Any]], records: dict[str, Record]) -> tuple[LabelCost, ...]:
-    """Return the cost of the labels that were calculated here, by labeller; finished ones were paid elsewhere."""
+    """Return the cost of the labels that were calculated here, by labeller; finished ones were paid elsewhere.
+
+    Single points of the stage *dft*, whose settings may be others, are no labels.
+    """
     groups: dict[tuple[str, str, bool], list[tuple[int, float]]] = {}
     for task in tasks:
         record = records.get(task.key)
-        if task.function != label_task.name or record is None or record.cpu_s is None or record.state != "done":
+        if (task.stage, task.function) != ("label", label_task.name):
+            continue
+        if record is None or record.cpu_s is None or record.state != "done":
             continue
         try:
             label: Label = Outcome(task, flow.bench.runner.store).value

@@ -27,6 +27,7 @@ from superionic.settings.inputs import chosen_dispersion
 from superionic.settings.learn import Learning, learning_of
 from superionic.settings.sample import SampleSettings
 from superionic.settings.stages import STAGES, Stage
+from superionic.stages.labelling import seconds_of_label
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,10 +45,6 @@ if TYPE_CHECKING:
 # CPU seconds per epoch and labelled atom.
 _TRAINING_S_PER_ATOM = 0.012
 _STUDENT_TRAINING_S_PER_ATOM = 0.00005
-# GPAW: CPU seconds of a 30-atom label at 300 eV and one k-point; grows with the cutoff, the k-points and the atoms.
-_LABEL_S = 40.0
-# tblite: CPU seconds of a 64-atom label; grows as the square of the atoms at such sizes.
-_TIGHT_BINDING_LABEL_S = 7.0
 _RELAXATION_STEPS = 120
 _QUASI_NEWTON_STEPS = 40
 _LISTED_PER_S = 1e7
@@ -260,7 +257,8 @@ def estimate_plan(
     for stage in STAGES:
         line = cost.of(stage) if stage.name in file.stages else None
         if line is not None:
-            labeller = {"labeller": file.label.engine} if stage.name == "label" and file.label is not None else {}
+            method = file.reference_methods.get(stage.name)
+            labeller = {} if method is None else {"labeller": method.engine}
             kind = kind_of_task(engine if stage.evaluates else CORE, labeller)
             lines.append(_measured(file, replace(line, kind=kind), done.get(stage.name)))
     slots = default_slots(file.execution.workers, file.execution.threads_per_worker)
@@ -339,8 +337,8 @@ class _Costs:
         if not stage.is_one_folder:
             line: PlanLine | None = getattr(self, stage.name)()
             return line
-        n_orderings = sum(min(kept, self._file.rank.relax_top) for kept in self._kept)
-        estimate: Estimate = stage.part("", "plan")(self._file.section(stage.name), n_orderings, self._atoms)
+        relaxed = tuple(self._relaxed_each().values())
+        estimate: Estimate = stage.part("", "plan")(self._file.section(stage.name), relaxed, self._atoms)
         return PlanLine(stage.name, estimate.work, estimate.tasks, estimate.cpu_s / 3600, estimate.megabytes)
 
     def _per_step(self, name: str | None, atoms: float) -> float:
@@ -498,19 +496,13 @@ class _Costs:
         if settings is None:
             return None
         count, tests = self._labels() + self._tests()[1], self._tests()[1]
-        seconds = 1.0 * count
-        if settings.engine == "gpaw":
-            size = (self._atoms / 30.0) ** 2 * (settings.ecut_eV / 300.0) ** 1.5
-            kpoints = max(1.0, (0.7 / settings.kpoint_spacing_per_A) ** 3 / 4.0)
-            factor = {"SCAN": 3.0, "r2SCAN": 3.0}.get(settings.functional, 1.0)
-            seconds = count * _LABEL_S * size * kpoints * factor
+        seconds = count * seconds_of_label(settings, self._atoms)
         work = f"{count} labels by {settings.engine} ({settings.functional}, {settings.ecut_eV:g} eV)"
         if settings.engine == "vasp":
             work += ", whose cost is not estimated"
         elif settings.engine == "finished":
             work = "finished labels"
         elif settings.engine == "tblite":
-            seconds = count * _TIGHT_BINDING_LABEL_S * (self._atoms / 64.0) ** 2
             work = f"{count} labels by tblite ({settings.tblite.method})"
         elif settings.engine != "gpaw":
             work = f"{count} labels by {settings.engine}, a stand-in for DFT"

@@ -127,8 +127,7 @@ def needed_engines(file: CampaignFile, potentials: Mapping[str, ChosenPotential]
         data = data_of(potential)
         if data is not None and potential.options.get("file") == data.kept_name:
             needed.add(data.name)
-    if file.label is not None and file.label.engine in ("gpaw", "tblite"):
-        needed.add(file.label.engine)
+    needed |= {method.engine for method in file.reference_methods.values()} & {"gpaw", "tblite"}
     needed |= {stage.md_engine for stage in (file.sample, file.transport) if stage is not None} & {"lammps"}
     return sorted(needed - {CORE})
 
@@ -159,8 +158,7 @@ def require_engines(engines: Sequence[str]) -> None:
 def require_dispersion(file: CampaignFile, potentials: Mapping[str, ChosenPotential]) -> None:
     """Raise EngineError if a dispersion term is asked for in an environment without its library."""
     engines = {potential.engine for potential in potentials.values() if "dispersion" in potential.options}
-    if file.label is not None and file.label.dispersion is not None:
-        engines.add(CORE)
+    engines |= {name for method in file.reference_methods.values() for name in method.dispersion_engines}
     for name in sorted(engines):
         location = resolve_engine(name)
         problem = dispersion_problem(location)

@@ -16,7 +16,7 @@ from superionic.structures.crystal.refined_cell import RefinedCell
 from superionic.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -150,7 +150,26 @@ def write_structures(flow: Walk, folder: Path) -> list[Path]:
         path = folder / (_file_name(candidate.id) + ".cif")
         write_cif(path, atoms, name=candidate.id)
         written.append(path)
-    return written
+    return [*written, *_structures_of_folders(flow, folder)]
+
+
+def _structures_of_folders(flow: Walk, folder: Path) -> Iterator[Path]:
+    """Write the structures of each stage of one folder that has any."""
+    from superionic.structures.io.files import write_cif, write_extxyz
+
+    runner = flow.bench.runner
+    for result in flow.outputs.further:
+        structures = []
+        for name, key in result.structure_keys.items():
+            atoms = runner.one(runner.used[key]).atoms.copy()
+            atoms.info = {"id": name, "key": key}
+            structures.append(atoms)
+            path = folder / f"{result.stage}_{_file_name(name)}.cif"
+            write_cif(path, atoms, name=name)
+            yield path
+        if structures:
+            write_extxyz(folder / f"{result.stage}.extxyz", structures)
+            yield folder / f"{result.stage}.extxyz"
 
 
 def write_students(flow: Walk, folder: Path) -> list[Path]:

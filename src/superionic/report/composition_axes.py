@@ -27,7 +27,7 @@ def amounts_per_unit(results: Results, formula: str) -> dict[str, Fraction] | No
     units = formula_units(
         composition,
         parse_formula(results.axes[0].formula_unit),
-        replacements=[pair for axis in results.axes for pair in ((axis.replace, axis.axis), *axis.along)],
+        replacements=[pair for axis in results.axes for pair in axis.replacements],
         mobile_ion=results.mobile_ion,
     )
     if units is None:
@@ -47,7 +47,7 @@ def _order(results: Results, amounts: Mapping[str, Fraction]) -> list[str]:
     """Return the elements in the order of the formula unit, each substituting element after the one it replaces."""
     order = list(parse_formula(results.axes[0].formula_unit))
     for axis in results.axes:
-        for replaced, by in ((axis.replace, axis.axis), *axis.along):
+        for replaced, by in axis.replacements:
             if by not in order:
                 order.insert(order.index(replaced) + 1 if replaced in order else len(order), by)
     return [element for element in [*order, *sorted(set(amounts) - set(order))] if element in amounts]

@@ -101,6 +101,11 @@ class AxisSummary:
     values: tuple[float, ...]
     along: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def replacements(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of elements that replace each other along it."""
+        return ((self.replace, self.axis), *self.along)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Results(Shown):

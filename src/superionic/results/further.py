@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from superionic.execution.runner import Failure
-from superionic.settings.stages import STAGES, stage_named
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,16 @@ class StageResult:
     stage: str
     failures: tuple[Failure, ...]
 
+    @property
+    def structure_keys(self) -> Mapping[str, str]:
+        """Keys of tasks whose results have ``atoms`` that are written beside the report, by their names; here none."""
+        return {}
+
     @staticmethod
     def variants() -> tuple[type[StageResult], ...]:
         """Return the classes of which a result may be."""
+        from superionic.settings.stages import STAGES  # needs pydantic, which engines lack
+
         return tuple(stage.result for stage in STAGES if stage.is_one_folder)
 
     @staticmethod
@@ -39,6 +45,8 @@ class StageResult:
         KeyError
             If no stage of one folder has that name.
         """
+        from superionic.settings.stages import stage_named
+
         stage = stage_named(tree["stage"])
         if not stage.is_one_folder:
             raise KeyError(stage.name)

@@ -7,7 +7,7 @@ the study of Li3YCl6-xBrx with a fine-tuned CHGNet.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -18,7 +18,8 @@ from superionic.settings.sample import SampleSettings
 from superionic.settings.train import TrainSettings
 
 STAND_IN: Final = "potential:"
-LABEL_ENGINES: Final = ("gpaw", "vasp", "tblite", "finished")
+LABEL_ENGINES: Final = ("gpaw", "vasp", "tblite")
+FINISHED: Final = "finished"
 
 KPointSpacing = Annotated[float, Field(ge=0.01, le=10)]
 
@@ -122,13 +123,15 @@ class FinishedSettings(Section):
             yield from missing_file(("files", index), name, is_folder=None)
 
 
-class LabelSettings(StageSection):
-    """Reference energies, forces and stresses of the snapshots."""
+class ReferenceMethodSettings(StageSection):
+    """Base of the sections that calculate by a reference method: which, and with which settings."""
+
+    engines: ClassVar[tuple[str, ...]] = LABEL_ENGINES
 
     engine: str = Field(
         default="gpaw",
-        description="`gpaw`, `vasp`, `tblite` (tight binding, for tests and studies of method), `potential:<name>` for "
-        "an entry of `potentials` as a named stand-in for DFT, or `finished` for the labels of `finished` alone.",
+        description="`gpaw`, `vasp`, `tblite` (tight binding, for tests and studies of method), or `potential:<name>` "
+        "for an entry of `potentials` as a named stand-in for DFT.",
     )
     functional: Literal["PBE", "PBEsol", "LDA", "SCAN", "r2SCAN"] = Field(
         default="PBE", description="Exchange–correlation functional (paper A: SCAN; paper B: PBE)."
@@ -159,25 +162,31 @@ class LabelSettings(StageSection):
     max_scf_steps: Count = Field(default=100, description="Electronic steps after which a label is given up.")
     dispersion: DispersionChoice | None = Field(
         default=None,
-        description="Dispersion that is added to labels, e.g. d3bj, also to those in `finished`. What is trained on "
-        "them learns it. Labels that have dispersion already are refused.",
+        description="Dispersion that is added to what is calculated, e.g. d3bj; methods that have dispersion already "
+        "are refused.",
     )
     vasp: VaspSettings = Field(default_factory=VaspSettings, description="Settings of VASP alone.")
     tblite: TbliteSettings = Field(default_factory=TbliteSettings, description="Settings of tblite alone.")
-    finished: FinishedSettings = Field(
-        default_factory=FinishedSettings, description="Finished calculations that join the labels."
-    )
-    gates: GateSettings = Field(default_factory=GateSettings, description="What a label must pass.")
+
+    @property
+    def stand_in(self) -> str | None:
+        """Name of the potential that stands in for a reference method; None for a reference method."""
+        return self.engine.removeprefix(STAND_IN) if self.engine.startswith(STAND_IN) else None
+
+    @property
+    def dispersion_engines(self) -> tuple[str, ...]:
+        """Environments in which the dispersion term is evaluated; none without one."""
+        return () if self.dispersion is None else ("core",)
 
     @rule
     def _engine_is_known(self, potentials: Potentials) -> Iterator[Problem]:
-        engine, name = self.engine, self.engine.removeprefix(STAND_IN)
-        if engine in LABEL_ENGINES:
+        engine, name = self.engine, self.stand_in
+        if engine in self.engines:
             return
-        if not engine.startswith(STAND_IN):
-            hint = did_you_mean(engine, [*LABEL_ENGINES, *(STAND_IN + name for name in potentials)])
-            hint = hint or f"write {', '.join(LABEL_ENGINES)}, or potential:<name>"
-            yield Problem(("engine",), f"'{engine}' is not an engine for labels", hint)
+        if name is None:
+            hint = did_you_mean(engine, [*self.engines, *(STAND_IN + each for each in potentials)])
+            hint = hint or f"write {', '.join(self.engines)}, or potential:<name>"
+            yield Problem(("engine",), f"'{engine}' is not a reference method", hint)
         elif name not in potentials:
             yield no_such("potential", name, potentials, ("engine",))
 
@@ -188,27 +197,46 @@ class LabelSettings(StageSection):
             yield Problem(("kpoint_offset",), "VASP takes Γ-centred k-points here", hint)
 
     @rule
-    def _finished_labels_are_named(self) -> Iterator[Problem]:
-        if self.engine == "finished" and not self.finished.files:
-            yield Problem(("engine",), "no finished labels are named", "name files or folders in `finished.files`")
-
-    @rule
     def _dispersion_is_not_there_already(self, potentials: Potentials) -> Iterator[Problem]:
         if self.dispersion is None:
             return
         path, engine, incar = ("dispersion",), self.engine, self.vasp.incar
         tag = next((tag for tag in ("IVDW", "LVDW", "LUSE_VDW") if incar.get(tag)), None) if engine == "vasp" else None
         if tag is not None:
-            yield Problem(
-                path, f"VASP adds dispersion itself, by {tag} in `label.vasp.incar`", "leave out one of the two"
-            )
+            yield Problem(path, f"VASP adds dispersion itself, by {tag} in `vasp.incar`", "leave out one of the two")
         if engine == "tblite":
             yield Problem(path, "tight binding by tblite has dispersion already", "leave it out")
         if self.functional == "LDA" and engine in ("gpaw", "vasp"):
             yield Problem(path, "D3 has no parameters for LDA", "choose PBE, PBEsol, SCAN or r2SCAN, or leave it out")
-        name = engine.removeprefix(STAND_IN)
-        if engine.startswith(STAND_IN) and name in potentials and potentials[name].dispersion is not None:
-            yield Problem(path, f"the labels of the potential '{name}' have dispersion already", "leave it out")
+        name = self.stand_in
+        if name is not None and name in potentials and potentials[name].dispersion is not None:
+            yield Problem(path, f"the energies of the potential '{name}' have dispersion already", "leave it out")
+
+
+class LabelSettings(ReferenceMethodSettings):
+    """Reference energies, forces and stresses of the snapshots."""
+
+    engines: ClassVar[tuple[str, ...]] = (*LABEL_ENGINES, FINISHED)
+
+    engine: str = Field(
+        default="gpaw",
+        description="`gpaw`, `vasp`, `tblite` (tight binding, for tests and studies of method), `potential:<name>` for "
+        "an entry of `potentials` as a named stand-in for DFT, or `finished` for the labels of `finished` alone.",
+    )
+    dispersion: DispersionChoice | None = Field(
+        default=None,
+        description="Dispersion that is added to labels, e.g. d3bj, also to those in `finished`. What is trained on "
+        "them learns it. Labels that have dispersion already are refused.",
+    )
+    finished: FinishedSettings = Field(
+        default_factory=FinishedSettings, description="Finished calculations that join the labels."
+    )
+    gates: GateSettings = Field(default_factory=GateSettings, description="What a label must pass.")
+
+    @rule
+    def _finished_labels_are_named(self) -> Iterator[Problem]:
+        if self.engine == FINISHED and not self.finished.files:
+            yield Problem(("engine",), "no finished labels are named", "name files or folders in `finished.files`")
 
     @rule
     def _dispersion_is_not_learned_beside_a_term(

@@ -94,6 +94,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     Stage("enumerate", EnumerateSettings, calculation="enumeration"),
     Stage("rank", RankSettings, evaluates=True, calculation="relaxation"),
     Stage("hull", HullSettings),
+    Stage("dft", needs="hull", is_optional=True, evaluates=True, calculation="DFT calculation"),
     Stage("select", SelectSettings, needs="hull", is_optional=True),
     Stage("sample", SampleSettings, needs="select", is_optional=True, evaluates=True, calculation="sampling run"),
     Stage("label", LabelSettings, needs="sample", is_optional=True, evaluates=True, calculation="label"),

@@ -28,6 +28,7 @@ from superionic.results.identity import Material, Ordering, ReferencePhase, Run
 from superionic.transport.observables.volumes import MeanCell, VolumeTrace
 
 if TYPE_CHECKING:
+    from superionic.dynamics.relax import Relaxation
     from superionic.labels.base import Label
     from superionic.potentials.base import Potential
     from superionic.results.campaign import Results
@@ -279,7 +280,7 @@ class WithCandidates(Generic[R]):
 
 @dataclass(frozen=True)
 class RelaxedOrdering:
-    """A structure relaxed by a potential.
+    """A structure relaxed by a potential, or by a reference method.
 
     Attributes
     ----------
@@ -308,6 +309,27 @@ class RelaxedOrdering:
     n_steps: int
     start_energy_eV: float
     volume_A3: float
+
+    @classmethod
+    def of(cls, relaxation: Relaxation) -> RelaxedOrdering:
+        """Describe the structure that a relaxation has reached."""
+        from superionic.thermodynamics.composition import reduced_formula
+
+        symbols = relaxation.atoms.get_chemical_symbols()
+        composition = {symbol: symbols.count(symbol) for symbol in sorted(set(symbols))}
+        return cls(
+            atoms=relaxation.atoms,
+            composition=composition,
+            converged=relaxation.converged,
+            energy_eV=relaxation.energy_eV,
+            formula=reduced_formula(composition),
+            largest_force_eV_per_A=float(np.abs(relaxation.forces_eV_per_A).max()),
+            n_atoms=len(symbols),
+            n_evaluations=relaxation.n_evaluations,
+            n_steps=relaxation.n_steps,
+            start_energy_eV=relaxation.start_energy_eV,
+            volume_A3=float(relaxation.atoms.get_volume()),
+        )
 
 
 @dataclass(frozen=True)

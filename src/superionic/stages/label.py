@@ -20,15 +20,12 @@ from superionic.labels.imports import Imported
 from superionic.results.learning import LabelResult, Rejection
 from superionic.stages.base import FINISHED, ChosenPotential, Snapshot, WithSnapshots, Workbench, failures_of
 from superionic.stages.fitting import Data
+from superionic.stages.labelling import ChosenLabeller, dispersion_task
 from superionic.stages.predictions import predictions
 from superionic.training.dataset import Targets
 
 if TYPE_CHECKING:
     from superionic.settings.label import LabelSettings
-
-_ENGINES = {"gpaw": "gpaw", "tblite": "tblite", "vasp": "core"}  # a core worker starts VASP
-_NOT_OF_GPAW = {"dispersion", "engine", "finished", "gates", "preset", "tblite", "vasp"}
-_OF_VASP = ("functional", "ecut_eV", "kpoint_spacing_per_A", "smearing_eV", "energy_tolerance_eV", "max_scf_steps")
 
 
 @dataclass(frozen=True)
@@ -87,12 +84,15 @@ def run(
     StageError
         If no label was accepted.
     """
+    from superionic.settings.inputs import chosen_dispersion
+
     bench = bench.at("label")
-    made = _Made() if settings.engine == FINISHED else _labelled(settings, bench, snapshots, stand_in, round_label)
+    labeller = None if settings.engine == FINISHED else ChosenLabeller.of(settings, stand_in)
+    made = _Made() if labeller is None else _labelled(settings, bench, snapshots, labeller, round_label)
     finished = _finished(settings, bench) if number == 1 else _Made()
     labelled = (*finished.snapshots, *made.snapshots)
     refused = (*finished.refused, *made.refused)
-    term, failures = label_dispersion(settings), made.failures
+    term, failures = chosen_dispersion(settings.dispersion), made.failures
     # The gates compare labels with predictions: both with dispersion, or both without.
     first = baseline_potential is not None and dispersion_in(baseline_potential.identity.energy_convention) is not None
     if term is not None and first:
@@ -140,13 +140,6 @@ def run(
     return WithSnapshots(result, accepted)
 
 
-def label_dispersion(settings: LabelSettings) -> dict[str, Any] | None:
-    """Return the dispersion term that the ``label`` section adds, as plain values; None where it adds none."""
-    from superionic.settings.inputs import chosen_dispersion
-
-    return chosen_dispersion(settings.dispersion)
-
-
 def _dispersed(
     bench: Workbench, labelled: Sequence[Snapshot], term: Mapping[str, Any]
 ) -> tuple[tuple[Snapshot, ...], tuple[Failure, ...]]:
@@ -172,7 +165,7 @@ def _labelled(
     settings: LabelSettings,
     bench: Workbench,
     snapshots: Sequence[Snapshot],
-    stand_in: ChosenPotential | None,
+    labeller: ChosenLabeller,
     round_label: str,
 ) -> _Made:
     """Label snapshots; structures that are not worth a label are refused before the cost arises."""
@@ -189,17 +182,7 @@ def _labelled(
         Rejection(snapshot.id, verdict.reason, checking.key) for snapshot, verdict in judged if not verdict.passed
     )
     worth = [snapshot for snapshot, verdict in judged if verdict.passed]
-    labeller = settings.engine if stand_in is None else f"potential:{stand_in.identity.name}"
-    engine = _ENGINES[labeller] if stand_in is None else stand_in.engine
-    values = labeller_settings(settings, stand_in)
-    tasks = [
-        bench.task(
-            f"label of {snapshot.id}",
-            label_task.of(labeller=labeller, labeller_settings=values, atoms=snapshot.structure),
-            engine=engine,
-        )
-        for snapshot in worth
-    ]
+    tasks = [labeller.label(bench, f"label of {snapshot.id}", snapshot.structure) for snapshot in worth]
     outcomes = bench.runner.gather(tasks)
     labelled = tuple(
         replace(snapshot, label=outcome.task.result)
@@ -250,18 +233,6 @@ def _finished(settings: LabelSettings, bench: Workbench) -> _Made:
     return _Made(snapshots, refused=refused)
 
 
-def labeller_settings(settings: LabelSettings, stand_in: ChosenPotential | None) -> dict[str, Any]:
-    """Return the settings of the labeller from the ``label`` section."""
-    if stand_in is not None:
-        return {"model": stand_in.model, "options": dict(stand_in.options)}
-    if settings.engine == "vasp":
-        shared = settings.model_dump(mode="json", include=set(_OF_VASP))
-        return {**shared, **settings.vasp.model_dump(mode="json")}
-    if settings.engine == "tblite":
-        return {**settings.tblite.model_dump(mode="json"), "max_scf_steps": settings.max_scf_steps}
-    return settings.model_dump(mode="json", exclude=_NOT_OF_GPAW)
-
-
 def _nothing_left(reason: str) -> StageError:
     return StageError(
         f"no label can be used ({reason})",
@@ -271,27 +242,6 @@ def _nothing_left(reason: str) -> StageError:
 
 
 # ---- task functions -------------------------------------------------------------------------------------------------
-
-
-@task(version=1)
-def label_task(context: Context, *, labeller: str, labeller_settings: Mapping[str, Any], atoms: Atoms) -> Label:
-    """Label one structure."""
-    from superionic.execution.codec import canonical_json
-    from superionic.labels.base import load_labeller
-
-    token = "labeller:" + canonical_json([labeller, dict(labeller_settings)])
-    if token not in context.cache:
-        context.cache[token] = load_labeller(labeller, labeller_settings)
-    label: Label = context.cache[token].label(atoms, scratch=context.scratch, progress=context.progress)
-    return label
-
-
-@task(version=1)
-def dispersion_task(_context: Context, *, label: Label, atoms: Atoms, dispersion: Mapping[str, Any]) -> Label:
-    """Add a dispersion term to one label."""
-    from superionic.labels.corrected import with_dispersion_term
-
-    return with_dispersion_term(label, atoms, dispersion)
 
 
 @task(version=2)

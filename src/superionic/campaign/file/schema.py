@@ -29,7 +29,7 @@ from superionic.settings.inputs import (
     PotentialInput,
     ReferenceInput,
 )
-from superionic.settings.label import LabelSettings
+from superionic.settings.label import LabelSettings, ReferenceMethodSettings
 from superionic.settings.learn import LearnSettings
 from superionic.settings.md import MDSection
 from superionic.settings.rank import RankSettings
@@ -121,6 +121,12 @@ class CampaignFile(Section):
     def computing(self) -> tuple[str, ...]:
         """Those of its stages that compute something: all but the report."""
         return tuple(stage for stage in self.stages if stage != "report")
+
+    @property
+    def reference_methods(self) -> dict[str, ReferenceMethodSettings]:
+        """Sections of its stages that calculate by a reference method, by stage."""
+        every = {stage: self.section(stage) for stage in self.stages}
+        return {stage: each for stage, each in every.items() if isinstance(each, ReferenceMethodSettings)}
 
     def section(self, stage: str) -> Any:
         """Return the settings of a stage, or `learn`, as a typed section, or None where the campaign leaves it out.

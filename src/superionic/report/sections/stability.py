@@ -25,7 +25,7 @@ from superionic.report.table import Table, table_of
 from superionic.report.words import formula_text, listing, milli, number
 from superionic.results.campaign import Results, Statement
 from superionic.results.identity import Material, ReferencePhase
-from superionic.results.stability import HullEntry, HullResult, Polymorphs
+from superionic.results.stability import HullEntry, HullResult, PhaseDiagram, Polymorphs
 
 _MOST_POINTS: Final = 2500
 _MOST_BARS: Final = 30
@@ -138,9 +138,9 @@ def _hull_plot(results: Results, hull: HullResult) -> Plot:
             "(stable at 0 K), a dashed one above it; the number beside it and its colour show by how much, in meV/atom."
         )
     elif len(hull.end_members) == 2:
-        panel, words = _hull_over_share(hull), formation
+        panel, words = hull_over_share(hull), formation
     else:
-        panel = _hull_bars(hull)
+        panel = hull_bars(hull)
         words = "Energy above the convex hull of each structure, the lowest first." + (
             " With one end member the hull is its lowest ordering: the bars compare orderings, not compounds."
             if hull.one_composition
@@ -171,7 +171,7 @@ def _hull_over_line(results: Results, hull: HullResult, axis: int, *, simple_pha
     return Panel([*_hull_line(entries, height), *_hull_points(entries, height)], x_label, y_label)
 
 
-def _hull_over_share(hull: HullResult) -> Panel:
+def hull_over_share(hull: PhaseDiagram) -> Panel:
     """Draw the hull against the molar fraction of the second end member."""
     entries = [(entry.coordinates[1], entry) for entry in hull.entries]
     first, last = (formula_text(member) for member in hull.end_members)
@@ -276,7 +276,8 @@ def energy_tags(plane: CompositionMap, above_eV: Mapping[Point, float]) -> list[
     return tags
 
 
-def _hull_bars(hull: HullResult) -> Panel:
+def hull_bars(hull: PhaseDiagram) -> Panel:
+    """Draw the energies above the hull, the lowest first."""
     ordered = sorted(hull.entries, key=_by_energy)[:_MOST_BARS]
     several = len({entry.formula for entry in ordered}) > 1
     names = [

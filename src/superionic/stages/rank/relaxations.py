@@ -324,7 +324,7 @@ def relax_batch_task(
                     progress=progress,
                 )
             # A converged relaxation no longer needs the optimiser's state.
-            items.append(BatchedRelaxation(_relaxed(done), None if done.converged else done))
+            items.append(BatchedRelaxation(RelaxedOrdering.of(done), None if done.converged else done))
         except CalculationFailed as failure:
             items.append(FailedCalculation(failure.reason))
     return RelaxedBatch(tuple(items))
@@ -334,26 +334,6 @@ def _deformed(atoms: Atoms, deformation: NDArray[np.float64]) -> Atoms:
     moved = atoms.copy()
     moved.set_cell(atoms.cell.array @ deformation, scale_atoms=True)
     return moved
-
-
-def _relaxed(done: Relaxation) -> RelaxedOrdering:
-    from superionic.thermodynamics.composition import reduced_formula
-
-    symbols = done.atoms.get_chemical_symbols()
-    composition = {symbol: symbols.count(symbol) for symbol in sorted(set(symbols))}
-    return RelaxedOrdering(
-        atoms=done.atoms,
-        composition=composition,
-        converged=done.converged,
-        energy_eV=done.energy_eV,
-        formula=reduced_formula(composition),
-        largest_force_eV_per_A=float(np.abs(done.forces_eV_per_A).max()),
-        n_atoms=len(symbols),
-        n_evaluations=done.n_evaluations,
-        n_steps=done.n_steps,
-        start_energy_eV=done.start_energy_eV,
-        volume_A3=float(done.atoms.get_volume()),
-    )
 
 
 @task(version=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ase import Atoms
@@ -31,10 +32,10 @@ def run(settings: SpacingSettings, bench: Workbench, earlier: Earlier) -> Spacin
     return SpacingResult("spacing", failures_of(outcomes), measured)
 
 
-def plan(settings: SpacingSettings, n_orderings: int, n_atoms: float) -> Estimate:
+def plan(settings: SpacingSettings, n_relaxed: Sequence[int], n_atoms: float) -> Estimate:
     """Estimate the work: a distance takes a microsecond."""
-    count = min(settings.count, n_orderings)
-    return Estimate(f"distances in up to {count} orderings of each composition", count, 1e-6 * count * n_atoms**2)
+    count = sum(min(settings.count, relaxed) for relaxed in n_relaxed)
+    return Estimate(f"distances in {count} orderings", count, 1e-6 * count * n_atoms**2)
 
 
 @task(version=1)
