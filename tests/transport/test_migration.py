@@ -100,7 +100,8 @@ def test_report_of_it(result):
             assert draw(plot, ("png",))["png"] == draw(plot, ("png",))["png"]
         assert plots[0].surface is not None
         kinds = [trace["type"] for trace in surface_json(plots[0].surface, 400)["data"]]
-        assert kinds == ["scatter3d"] * 3
+        assert kinds == ["scatter3d"] * (2 + len(plots[0].surface.segments))  # the cell, and one kind of site
+        assert "intraplane" in plots[0].surface.segments[0].label
         assert "along a and b" in plots[0].caption
     section = section_of(summary)
     assert table_of(section, "Percolation").rows[0][3] == "not spanned"
