@@ -49,6 +49,11 @@ def run_draws(
         Relaxed orderings of the small cells.
     drivers
         What drives the runs: one potential, or the members of a committee in turn.
+
+    Raises
+    ------
+    StageError
+        If no ordering has one of the compositions that the section names.
     """
     if settings.draws is None:
         return ()
@@ -59,6 +64,12 @@ def run_draws(
         for each in lowest_of_each(candidates, 1)
         if not chosen or normal_formula(each.formula) in chosen
     }
+    if not lowest:
+        raise StageError(
+            f"no ordering has one of the compositions {', '.join(settings.draws.compositions)}",
+            where="transport.draws.compositions",
+            fix=f"name some of {', '.join(sorted({each.formula for each in candidates if not each.is_reference}))}",
+        )
     small = [space for space in spaces if space.material in lowest]
     ordering = walk.potential(settings.draws.potential or walk.file.rank.potential)
     drawn = enumerate.large_draws(settings.draws, walk.file.enumerate, bench, small, ordering)

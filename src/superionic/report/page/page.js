@@ -49,6 +49,10 @@
       var steps = path.split("."), last = steps.pop();
       steps.reduce(function (inner, step) { return inner[step] || (inner[step] = {}); }, chart.layout)[last] = change[path];
     });
+    if (chart.three) {  // what is seen in space scales with the height alone
+      chart.layout.height = Math.min(chart.layout.height, Math.round(0.75 * place.clientWidth));
+      place.style.height = chart.layout.height + "px";
+    }
     if (chart.volume) { drawSurfaces(place, chart); }
     Plotly.newPlot(place, chart.data, chart.layout, config(chart.three));
   });
