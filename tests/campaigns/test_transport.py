@@ -173,18 +173,6 @@ def test_drawn_densities_are_in_files_of_other_programs(polymorphs, monte_carlo)
             assert f"densities/{path.name}" in page
 
 
-def test_jumps_have_a_plane_and_something_to_cross(polymorphs):
-    known = [each.migration for each in polymorphs.results.analyse.migration if each.migration is not None]
-    kinds = [kind for each in known for kind in each.jump_kinds]
-    assert {kind.plane for kind in kinds} == {"intraplane", "interplane"}
-    assert {kind.sharing for kind in kinds} <= {"face", "edge", "corner", "nothing"}
-    rows = rows_of(polymorphs.report, "jump_rates.csv")
-    assert [row["shared"] for row in rows] == [kind.sharing for kind in kinds]
-    for each in known:
-        counts = np.bincount(each.edge_kinds, weights=each.edges[:, 5], minlength=len(each.jump_kinds))
-        assert counts.tolist() == [kind.count for kind in each.jump_kinds]
-
-
 def test_sections_say_so_where_there_was_nothing_to_do(ladder):
     for section in (
         simulations.section(ladder.results),
