@@ -88,7 +88,7 @@ class MigrationOfRun:
     flags: tuple[str, ...]
 
 
-@task(version=6)
+@task(version=7)
 def migration_task(
     context: Context,
     *,
