@@ -11,7 +11,7 @@ import numpy as np
 from superionic.report.composition_axes import material_cells, material_columns, unit_formula
 from superionic.report.csv_tables import CsvTable, csv_table, estimate_cells, estimate_columns
 from superionic.report.plots import BLUE, ORANGE, VERMILION, Panel, Plot, Series, xy
-from superionic.report.runs import materials
+from superionic.report.runs import materials, simulated
 from superionic.report.section import Paragraph, Section, shown
 from superionic.report.sections.orderings import about_monte_carlo
 from superionic.report.sigma import SigmaUnit
@@ -29,10 +29,11 @@ _MOST_PANELS: Final = 4
 
 @dataclass(frozen=True)
 class _Compared:
-    """The draws of one material beside its lowest orderings; either σ(T) is None where there is none."""
+    """The draws of one material beside its lowest orderings, whose cell has fewer atoms; σ(T) is None without one."""
 
     name: str
     cell: DrawnCell
+    lowest_atoms: int | None
     lowest: MaterialTransport | None
     drawn: MaterialTransport | None
 
@@ -47,6 +48,7 @@ class _Compared:
 
 def _compared(results: Results, draws: DrawsResult) -> list[_Compared]:
     lowest = {each.material: each for each in materials(results)}
+    atoms = {run.run.ordering.material: run.n_atoms for run in simulated(results)}
     several = len({cell.formula for cell in draws.cells}) < len(draws.cells)
 
     def name(cell: DrawnCell) -> str:
@@ -54,8 +56,9 @@ def _compared(results: Results, draws: DrawsResult) -> list[_Compared]:
         return f"{formula} ({cell.cell.material.crystal})" if several else formula
 
     return [
-        _Compared(name(cell), cell, lowest.get(cell.cell.material), draws.of(cell.cell.material))
+        _Compared(name(cell), cell, atoms.get(one), lowest.get(one), draws.of(one))
         for cell in draws.cells
+        for one in [cell.cell.material]
     ]
 
 
@@ -153,7 +156,7 @@ def _conductivities(compared: list[_Compared]) -> Table:
             (f"Lowest ordering, {unit.name}", lambda row: sigma(row[1])),
             (f"Average over draws, {unit.name}", lambda row: sigma(row[2])),
             ("Draws", lambda row: whole_text(row[2].conductivity_S_per_cm.n_orderings)),
-            ("Ratio", lambda row: number(_ratio(row[1], row[2]).value)),
+            ("Ratio", lambda row: _ratio_words(_ratio(row[1], row[2]))),
             ("68 % interval", lambda row: interval(*_ratio(row[1], row[2]).interval68)),
         ],
         numeric=range(1, 7),
@@ -162,6 +165,10 @@ def _conductivities(compared: list[_Compared]) -> Table:
 
 def _ratio(lowest: TemperaturePoint, drawn: TemperaturePoint) -> Estimate:
     return ratio_estimate(drawn.conductivity_S_per_cm.estimate, lowest.conductivity_S_per_cm.estimate)
+
+
+def _ratio_words(ratio: Estimate) -> str:
+    return UNKNOWN if ratio.is_upper_bound else number(ratio.value)
 
 
 def _energies(compared: list[_Compared]) -> Table:
@@ -190,19 +197,21 @@ def _cells(draws: DrawsResult, compared: list[_Compared]) -> Table:
 
     return table_of(
         "The draws. Error: of the cluster expansion on energies left out of the fit. Above the lowest: mean relaxed "
-        "energy of the draws, relative to that of the lowest ordering of small cells.",
+        "energy of the draws, relative to that of the lowest ordering of small cells. A cell of another size alone may "
+        "change the conductivity where one of both is small.",
         compared,
         [
             ("Composition", lambda each: each.name),
             ("Large cell", lambda each: supercell_text(each.cell.cell.supercell)),
             ("Atoms", lambda each: whole_text(each.cell.n_atoms)),
+            ("Atoms, lowest ordering", lambda each: whole_text(each.lowest_atoms)),
             ("Temperature, K", lambda each: f"{each.cell.evidence.temperature_K:g}"),
             ("Energies fitted", lambda each: whole_text(sum(count for _, count in each.cell.energies))),
             ("Error, meV/atom", error),
             ("Independent draws", lambda each: whole_text(each.cell.evidence.independent_draws)),
             ("Above the lowest, meV/atom", above),
         ],
-        numeric=range(2, 8),
+        numeric=range(2, 9),
     )
 
 
