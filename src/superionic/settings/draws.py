@@ -22,7 +22,7 @@ class DrawSettings(MonteCarloSettings):
     """Orderings of a large cell, drawn at a temperature and run beside the lowest ones (paper A: NaSICON).
 
     A cluster expansion is fitted to energies in the supercells of `crystals`, and Monte Carlo runs on it in the large
-    cell. Each draw is relaxed as by `rank` and run by itself, so that an ordering counts as often as it is drawn.
+    cell. Each draw is relaxed as by `rank`, but by FIRE, and run by itself: an ordering counts as often as it is drawn.
     """
 
     supercell: Matrix = Field(
