@@ -45,6 +45,9 @@ rank: {{relax_top: 2, fmax_eV_per_A: 0.3, max_steps: 30, warm_start: 0}}
 hull: {{formula_unit: Li3YCl6}}
 transport:
   temperatures_K: [900, 1200]
+  draws:
+    {{supercell: 1x1x2, compositions: [Li3InBr3Cl3], temperature_K: 900, n_samples: 2, n_sweeps: 300,
+     relax_steps: 0, initial: 10, batch: 5, max_rounds: 1}}
 {_MD}
 analyse: {{report_temperatures_K: [800], density_grid_A: null, sites: none}}
 """

@@ -7,7 +7,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from superionic.report.draw_plotly import surface_json
+from superionic.report.plots import Surface, Volume
 
 pytestmark = pytest.mark.browser
 
@@ -238,6 +242,58 @@ def test_names_of_the_legend_hide_what_they_name(tab, polymorphs):
     assert not any(visible)
     tab.click(".legend button")
     assert tab.find(".legend button").get_attribute("aria-pressed") == "true"
+
+
+_SURFACE = """
+var box = document.querySelector(".level:not([hidden])"), chart = box.closest(".panel").querySelector(".chart");
+var mesh = chart.data[0];
+return {type: mesh.type, name: mesh.name, triangles: mesh.i.length, words: box.querySelector("output").textContent,
+        others: chart.data.slice(1).map(function (trace) { return trace.name; }),
+        level: Number(box.querySelector("input").value), width: chart.getBoundingClientRect().width};
+"""
+_MOVE = """
+var slider = document.querySelector(".level:not([hidden]) input");
+slider.value = arguments[0];
+slider.dispatchEvent(new Event("input"));
+"""
+
+
+def test_a_reader_chooses_the_level_of_the_density(tab, polymorphs):
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    tab.open(polymorphs.report / "report.html")
+    first = tab.script(_SURFACE)
+    assert (first["type"], first["name"]) == ("mesh3d", "density of Li")
+    assert first["triangles"] > 0
+    assert {"Cl", "Y"} <= set(first["others"])  # the framework
+    shares = []
+    for level in (50, 450):
+        before = tab.script(_SURFACE)["triangles"]
+        tab.script(_MOVE, level)
+        WebDriverWait(tab.driver, 10).until(lambda _, old=before: tab.script(_SURFACE)["triangles"] != old)
+        words = tab.script(_SURFACE)["words"]
+        assert "× 10⁻" in words
+        shares.append(int(words.partition("around ")[2].partition(" %")[0]))
+    assert shares[0] > shares[1]
+    assert tab.errors() == []
+
+
+def test_the_page_makes_the_surface_that_the_density_has(tab, polymorphs):
+    n, cell = 24, np.array([[8.0, 0.0, 0.0], [-3.0, 7.0, 0.0], [1.0, 0.5, 9.0]])
+    places = np.stack(np.meshgrid(*(np.arange(n) / n,) * 3, indexing="ij"), axis=-1) - 0.5
+    density = np.exp(-np.square(np.linalg.norm(places @ cell, axis=-1)))
+    volume = Volume(density, 1e-3 * float(density.max()), [])
+    tab.open(polymorphs.report / "report.html")
+    packed = surface_json(Surface(cell, [], volume=volume), 400)["volume"]
+    mesh = tab.script("return densitySurface.mesh(arguments[0], arguments[1])", packed, float(np.exp(-4.0)))
+    vertices = np.array([mesh["x"], mesh["y"], mesh["z"]]).T - 0.5 * cell.sum(axis=0)
+    assert np.linalg.norm(vertices, axis=1) == pytest.approx(2.0, abs=0.03)  # exp(-r²) is exp(-4) at 2 Å
+    a, b, c = (vertices[mesh[corner]] for corner in "ijk")
+    normals = 0.5 * np.cross(b - a, c - a)
+    assert np.linalg.norm(normals, axis=1).sum() == pytest.approx(16.0 * np.pi, rel=0.03)
+    assert (np.einsum("ij,ij->i", normals, a + b + c) > 0).mean() > 0.999  # fronts look away from the dense side
+    share = tab.script("return densitySurface.enclosed(arguments[0], arguments[1])", packed, float(np.exp(-4.0)))
+    assert share == pytest.approx(float(density[density > np.exp(-4.0)].sum() / density.sum()), abs=0.01)
 
 
 def test_the_live_page_shows_the_stages_and_the_report(tab, polymorphs):

@@ -17,6 +17,7 @@ from superionic.report.sections import conductivity, diffusion, paths, simulatio
 from superionic.report.table import Table
 from superionic.results.analysis import read_analysis
 from superionic.results.document import from_json, to_json
+from superionic.transport.density.text import BOHR_A
 
 
 def rows_of(report, name):
@@ -150,6 +151,26 @@ def test_paths_are_shown_for_every_structure(polymorphs, monte_carlo):
             assert len(names["sites.csv"].rows) == sum(len(each.migration.sites) for each in known)
         written = {path.name for path in (done.report / "figures").glob("density_*.png")}
         assert len(written) == min(3, len({each.run.ordering for each in analysed.runs}))
+
+
+def test_drawn_densities_are_in_files_of_other_programs(polymorphs, monte_carlo):
+    from ase.calculators.vasp import VaspChargeDensity
+    from ase.io.cube import read_cube
+
+    for done in (polymorphs, monte_carlo):
+        page = (done.report / "report.html").read_text()
+        cubes = sorted((done.report / "densities").glob("*.cube"))
+        figures = sorted((done.report / "figures").glob("density_*.png"))
+        assert [path.stem for path in cubes] == [path.stem.removeprefix("density_") for path in figures]
+        for path in cubes:
+            with path.open() as stream:
+                cube = read_cube(stream)
+            volume = cube["atoms"].get_volume()
+            assert cube["data"].mean() * volume * BOHR_A**-3 == pytest.approx(1.0, rel=1e-5)
+            chgcar = VaspChargeDensity(str(path.with_name(f"CHGCAR_{path.stem}.vasp")))
+            assert chgcar.chg[0].mean() * volume == pytest.approx(1.0, rel=1e-5)
+            assert "Li" not in chgcar.atoms[0].get_chemical_symbols()  # the framework alone
+            assert f"densities/{path.name}" in page
 
 
 def test_sections_say_so_where_there_was_nothing_to_do(ladder):

@@ -12,12 +12,14 @@ from superionic.enumeration.lattice_of import lattice_of, nearest_shells
 from superionic.enumeration.learning import (
     KnownEnergies,
     LearningSettings,
+    decoration_of_repeated,
+    draws_of_larger_cell,
     first_decorations,
     learned_draws,
     propose,
 )
 from superionic.enumeration.monte_carlo import monte_carlo, most_informative
-from superionic.errors import CompositionError
+from superionic.errors import AnalysisError, CompositionError
 from superionic.execution.codec import to_tree
 from superionic.structures.io.files import read_crystal
 from superionic.structures.orderings.electrostatics import supercell_ewald_matrix
@@ -177,6 +179,49 @@ def learn(space, energy, *, initial, max_rounds, tolerance=0.3, batch=6, fails=l
         error_on_met_meV_per_atom=met,
     )
     return chosen, asked
+
+
+def test_energies_of_a_small_cell_order_a_larger_one(small, larger):
+    everything = list_lowest(small, CHARGES, 1000)
+    structures, energies = everything.atoms(small), everything.energies_eV / 12.0
+    repeated = [decoration_of_repeated(larger, atoms) for atoms in structures]
+    screened = lattice_of(larger, CHARGES, np.random.default_rng(0)).screened(12.0)
+    assert screened.energies(np.array(repeated)) == pytest.approx(2.0 * energies)
+    noisy = energies + np.random.default_rng(0).normal(0.0, 0.003, len(energies))  # 0.1 meV/atom
+    drawn = draws_of_larger_cell(
+        larger, CHARGES, structures, noisy, 20, LEARNING, tolerance_meV_per_atom=0.3, seed=7, energy_name="test"
+    )
+    evidence = drawn.evidence
+    assert evidence.surrogate.fits[0].energies == len(structures)
+    assert evidence.surrogate.error_meV_per_atom == pytest.approx(0.1, abs=0.05)
+    # What the draws follow is the energy itself, whose averages are known without a fit.
+    direct = monte_carlo(larger, CHARGES, 20, temperature_K=800.0, dielectric=12.0, n_sweeps=1000, seed=8).evidence
+    error = np.hypot(evidence.mean_energy_error_eV, direct.mean_energy_error_eV)
+    assert evidence.mean_energy_eV == pytest.approx(direct.mean_energy_eV, abs=4.0 * error)
+    assert drawn.times_drawn.sum() == evidence.independent_draws
+
+
+def test_a_small_cell_that_does_not_repeat_to_the_large_one_is_left_out(small, larger):
+    lowest = list_lowest(small, CHARGES, 6)
+    (atoms, *_), energies = lowest.atoms(small), lowest.energies_eV
+    other = atoms.copy()
+    other.symbols[next(atom.index for atom in other if atom.symbol == "Li")] = "Y"
+    strained = atoms.copy()
+    strained.set_cell(atoms.cell.array * 1.01, scale_atoms=True)
+    assert decoration_of_repeated(larger, other) is None
+    assert decoration_of_repeated(larger, strained) is None
+    with pytest.raises(AnalysisError, match="2 orderings of smaller cells 0 repeat"):
+        draws_of_larger_cell(
+            larger,
+            CHARGES,
+            [other, strained],
+            energies[:2],
+            5,
+            LEARNING,
+            tolerance_meV_per_atom=1.0,
+            seed=1,
+            energy_name="test",
+        )
 
 
 def test_a_surrogate_learns_energies_that_it_can_have(larger):

@@ -100,7 +100,8 @@ def test_report_of_it(result):
             assert draw(plot, ("png",))["png"] == draw(plot, ("png",))["png"]
         assert plots[0].surface is not None
         kinds = [trace["type"] for trace in surface_json(plots[0].surface, 400)["data"]]
-        assert kinds == ["scatter3d"] * 3
+        assert kinds == ["scatter3d"] * (2 + len(plots[0].surface.segments))  # the cell, and one kind of site
+        assert "intraplane" in plots[0].surface.segments[0].label
         assert "along a and b" in plots[0].caption
     section = section_of(summary)
     assert table_of(section, "Percolation").rows[0][3] == "not spanned"
@@ -175,6 +176,7 @@ def test_task_of_a_run(tmp_path):
             run=trajectory,
             tracer_diffusivity_cm2_per_s=tracer,
             crystal=crystal,
+            anions=["Cl"],
         )
 
     parts = [positions[:1000], positions[1000:]]
@@ -182,6 +184,14 @@ def test_task_of_a_run(tmp_path):
     assert [kind.label for kind in measured.site_kinds] == ["i1"]  # equivalent by the framework's symmetry
     assert measured.site_kinds[0].n_sites == 4
     assert measured.n_jumps == pytest.approx(3000 * 3 * 0.03, rel=0.2)
+    # Four chlorides above a site and four below; neighbours along a or b have half of them in common.
+    kind = measured.jump_kinds[0]
+    assert (kind.plane, kind.shared_anions, kind.sharing) == ("intraplane", 4, "face")
+    counts = np.bincount(measured.edge_kinds, weights=measured.edges[:, 5], minlength=len(measured.jump_kinds))
+    assert counts.tolist() == [kind.count for kind in measured.jump_kinds]
+    section = section_of(measured)
+    assert table_of(section, "Jumps").rows[0][3:5] == ["intraplane", "face"]
+    assert "i1–i1 3.0 Å, intraplane, by a common face" in section.plots[0].surface.segments[0].label
     assert measured.tracer_factor == pytest.approx(4.5e-5 / measured.jump_diffusivity_cm2_per_s.value)
     # the same run on the sites of the campaign's crystal, and on those of one that does not fit
     crystal = CrystalText("c", "c.cif", CIF.format(a=3.0))

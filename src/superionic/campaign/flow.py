@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from superionic.campaign.draws import analyse_draws, run_draws
 from superionic.campaign.learning import learn
 from superionic.campaign.results import gather
 from superionic.campaign.spaces import crystal_text, end_members, fitting_spaces, replacements
@@ -123,6 +124,7 @@ class Flow(Walk):
         moved = transport.run(file.transport, self.bench, candidates, drivers)
         self.done("transport", self.outputs.transport, moved, last=False)
         further_runs = self._further_transport(file.transport, candidates)
+        drawn_runs = run_draws(self, file.transport, self.spaces, candidates, drivers)
         self.end("transport")
         if file.analyse is not None:
             self.at("analyse")
@@ -131,6 +133,7 @@ class Flow(Walk):
             transfer, teacher = (None, "") if own is None else (own.transfer, own.teacher.name)
             texts = {entry.name: crystal_text(entry) for entry in file.crystals}
             analysed = analyse.run(file.analyse, self.bench, moved.runs, transfer, texts, teacher, further)
+            analyse_draws(self, file.analyse, drawn_runs, transfer)
             self.done("analyse", self.outputs.analyse, analysed)
 
     def _rank(

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from superionic.execution.sites.site_file import Kind
     from superionic.results.orderings import LeftOutCell
     from superionic.settings.distil import ResolvedDistil
+    from superionic.settings.draws import DrawSettings
     from superionic.settings.enumerate import EnumerateSettings
+    from superionic.settings.transport import TransportSettings
     from superionic.stages.base import Estimate
     from superionic.stages.enumerate.spaces import Space
     from superionic.structures.crystal.disordered import DisorderedCrystal
@@ -578,7 +580,43 @@ class _Costs:
         work = f"{runs} runs, {length:g} ps in all, {atoms:g} atoms"
         if len(teachers) > 1:
             work += f", by the students of {len(teachers)} teachers"
-        return PlanLine("transport", work, runs, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
+        line = PlanLine("transport", work, runs, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
+        each_ps = length / max(1, self._groups * settings.per_composition * len(teachers))
+        return line if settings.draws is None else self._with_draws(line, settings, settings.draws, each_ps)
+
+    def _with_draws(self, line: PlanLine, settings: TransportSettings, draws: DrawSettings, each_ps: float) -> PlanLine:
+        """Add orderings drawn in large cells: energies in small ones, Monte Carlo, relaxations and runs.
+
+        Parameters
+        ----------
+        each_ps
+            Length of all runs of one ordering.
+        """
+        requested = {normal_formula(formula) for formula in draws.compositions}
+        chosen = [s for s in self._spaces if not requested or normal_formula(s.formula) in requested]
+        times = abs(round(float(np.linalg.det(np.array(draws.supercell)))))
+        smallest = {s.cell.material: s for s in reversed(chosen)}
+        atoms = [
+            s.n_atoms * times / abs(round(float(np.linalg.det(np.array(s.cell.supercell))))) for s in smallest.values()
+        ]
+        most = draws.initial + draws.max_rounds * draws.batch
+        n_energies = sum(min(s.distinct, most) for s in chosen if s.distinct > 1)
+        runs = len(atoms) * draws.n_samples * len(settings.temperatures_K) * settings.replicas
+        energy = (draws.relax_steps + 1) * self._per_step(draws.potential or self._file.rank.potential, self._atoms)
+        seconds = n_energies * energy + sum(atoms) * draws.n_sweeps * _REPLICAS / _SWAPS_PER_S
+        step = sum(self._per_step_of(settings.potential, n) for n in atoms) * draws.n_samples
+        seconds += (each_ps * 1000 / settings.timestep_fs + _RELAXATION_STEPS) * step
+        frames = each_ps * 1000 / settings.save_every_fs * draws.n_samples * sum(atoms)
+        sizes = " and ".join(dict.fromkeys(f"{n:,.0f}" for n in atoms))
+        work = f"; {draws.n_samples} draws of each of {len(atoms)} at {draws.temperature_K:g} K: up to {n_energies} "
+        work += f"energies, {runs} runs, {draws.n_samples * len(atoms) * each_ps:g} ps in all, {sizes} atoms"
+        return replace(
+            line,
+            work=line.work + work,
+            tasks=line.tasks + runs + n_energies,
+            cpu_hours=line.cpu_hours + seconds / 3600,
+            megabytes=line.megabytes + frames * _BYTES_PER_ATOM_AND_FRAME / 1e6,
+        )
 
     def _teachers(self) -> Sequence[str | None]:
         return [None] if self._file.distil is None else self._file.distil.all_teachers

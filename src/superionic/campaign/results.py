@@ -109,6 +109,7 @@ def gather(flow: Walk) -> Results:
         settings={stage: _without_folders(file.stage_settings(stage)) for stage in file.stages},
         further=tuple(outputs.further),
         teachers=tuple(outputs.teachers),
+        draws=_last(outputs.draws),
     )
     refined = {crystal.name: crystal.cell for crystal in results.crystals}
     return replace(results, cells=compare_cells(refined, results.rank, results.transport))

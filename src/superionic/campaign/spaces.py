@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from superionic.campaign.prepare import choose_potential, known_elements, refuse_moving_cells
 from superionic.errors import AnalysisError, CompositionError, PotentialError, StructureError
 from superionic.foreign import read_regular
-from superionic.results.identity import AxisValue, Material
+from superionic.results.identity import ONCE, AxisValue, Material
 from superionic.results.orderings import LeftOutCell
 from superionic.settings.base import parse_formula
 from superionic.stages.base import CrystalText
@@ -142,27 +142,31 @@ def fitting_spaces(
 def _demand_possible_runs(file: CampaignFile, entry: CrystalInput, crystal: DisorderedCrystal) -> None:
     """Refuse runs of too many atoms, and densities of too many points, before days are spent on what comes before."""
     sections = {"sample": file.sample, "distil": file.distil, "volumes": file.volumes, "transport": file.transport}
-    for stage, section in sections.items():
-        if section is None:
+    cells = [
+        (stage, "supercell", matrix, section.supercell)
+        for stage, section in sections.items()
+        if section is not None
+        for matrix in entry.all_supercells
+    ]
+    if file.transport is not None and file.transport.draws is not None:  # these are run in their large cell as it is
+        cells.append(("transport", "draws.supercell", file.transport.draws.supercell, ONCE))
+    for stage, key, matrix, repetition in cells:
+        cell, repeated = Supercell(matrix), Supercell(repetition)
+        n_atoms = len(crystal.sites) * cell.multiplicity * repeated.multiplicity
+        if n_atoms > MOST_ATOMS_OF_A_RUN:
+            raise CompositionError(
+                f"a run of {entry.name} in its supercell {cell}, repeated {repeated}, has {n_atoms:,} sites; no "
+                f"more than {MOST_ATOMS_OF_A_RUN:,} are run",
+                where=f"{stage}.{key}",
+                fix="take a smaller supercell",
+            )
+        spacing = file.analyse.density_grid_A if file.analyse is not None and key == "supercell" else None
+        if spacing is None or stage != "transport":
             continue
-        repeated = Supercell(section.supercell)
-        for matrix in entry.all_supercells:
-            cell = Supercell(matrix)
-            n_atoms = len(crystal.sites) * cell.multiplicity * repeated.multiplicity
-            if n_atoms > MOST_ATOMS_OF_A_RUN:
-                raise CompositionError(
-                    f"a run of {entry.name} in its supercell {cell}, repeated {repeated}, has {n_atoms:,} sites; no "
-                    f"more than {MOST_ATOMS_OF_A_RUN:,} are run",
-                    where=f"{stage}.supercell",
-                    fix="take a smaller supercell",
-                )
-            spacing = file.analyse.density_grid_A if file.analyse is not None and stage == "transport" else None
-            if spacing is None:
-                continue
-            try:
-                grid_shape(repeated.array @ cell.array @ crystal.cell_A, spacing)
-            except AnalysisError as error:
-                raise CompositionError(error.message, where="analyse.density_grid_A", fix=error.fix) from error
+        try:
+            grid_shape(repeated.array @ cell.array @ crystal.cell_A, spacing)
+        except AnalysisError as error:
+            raise CompositionError(error.message, where="analyse.density_grid_A", fix=error.fix) from error
 
 
 @dataclass(frozen=True)

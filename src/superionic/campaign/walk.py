@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from superionic.campaign.file.schema import CampaignFile
+    from superionic.results.draws import DrawsResult
     from superionic.results.further import StageResult
     from superionic.results.learning import LabelResult, LearningResult, RungComparison, SampleResult, ValidateResult
     from superionic.results.orderings import EnumerateResult
@@ -56,6 +57,7 @@ class Outputs:
     volumes: list[VolumesResult] = field(default_factory=list)
     transport: list[TransportOutput] = field(default_factory=list)
     analyse: list[AnalyseOutput] = field(default_factory=list)
+    draws: list[DrawsResult] = field(default_factory=list)
     further: list[StageResult] = field(default_factory=list)
     teachers: list[FurtherTeacher] = field(default_factory=list)
     further_students: dict[str, tuple[ChosenPotential, ...]] = field(default_factory=dict)

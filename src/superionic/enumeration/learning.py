@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from superionic.chemistry import VACANCY
 from superionic.enumeration.chosen import ChosenOrderings
 from superionic.enumeration.evidence import Evaluations, MonteCarloEvidence, SurrogateEvidence, SurrogateFit
 from superionic.enumeration.lattice_of import ChargedLattice, lattice_of
@@ -23,10 +24,15 @@ from superionic.structures.crystal.symmetry import FloatArray
 from superionic.structures.orderings.space import CodeArray, OrderingSpace
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from superionic.thermodynamics.lattice_mc.surrogate import ClusterSurrogate
 
 FEWEST_ENERGIES = 5
 """Smallest number of energies to which a surrogate is fitted."""
+
+_WHOLE = 1e-6
+_SAME_PLACE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -194,21 +200,114 @@ def learned_draws(
     surrogate, fit = _fit(space, lattice, known, settings)
     exhausted = error_on_met_meV_per_atom is not None
     error = error_on_met_meV_per_atom if exhausted else fit.error_on_fresh_meV_per_atom
-    good = error is not None and error < tolerance_meV_per_atom
     draws = thermal_orderings(
         space, oxidation_states, lattice, surrogate, number,
         temperature_K=settings.temperature_K, n_sweeps=settings.n_sweeps, seed=seed, energy_name=energy_name,
     )  # fmt: skip
+    return _with_surrogate(draws, evaluations, error, tolerance_meV_per_atom, (*fits, fit), exhausted=exhausted)
+
+
+def draws_of_larger_cell(
+    space: OrderingSpace,
+    oxidation_states: Mapping[str, float],
+    structures: Sequence[Atoms],
+    energies_eV: Sequence[float],
+    number: int,
+    settings: LearningSettings,
+    *,
+    tolerance_meV_per_atom: float,
+    seed: int,
+    energy_name: str,
+    evaluations: Evaluations | None = None,
+) -> ChosenOrderings:
+    """Fit a surrogate to energies of smaller cells, and draw orderings of a larger one from Monte Carlo on it.
+
+    An ordering of a smaller cell is one of the larger cell if it is repeated, and its energy is as many times as large;
+    so the fit is one on the larger cell. It counts as accurate if its error on energies left out of the fit is below
+    the tolerance.
+
+    Parameters
+    ----------
+    space, oxidation_states, settings, energy_name, evaluations
+        As for :func:`learned_draws`.
+    structures, energies_eV
+        Orderings of smaller cells on the sites of the crystal, and their energies per cell. Those of cells that do not
+        fit into the larger one a whole number of times, or of another composition, are left out.
+
+    Raises
+    ------
+    AnalysisError
+        If fewer than five energies remain.
+    """
+    repeated = [decoration_of_repeated(space, atoms) for atoms in structures]
+    fitting = [k for k, decoration in enumerate(repeated) if decoration is not None]
+    n_atoms = sum(space.composition.totals.values())
+    if len(fitting) < FEWEST_ENERGIES:
+        raise AnalysisError(
+            f"Of {len(structures)} orderings of smaller cells {len(fitting)} repeat to the composition of the large "
+            f"cell ({space.composition.formula}); a surrogate needs {FEWEST_ENERGIES}.",
+            fix="Take a large cell that is a multiple of smaller ones with several orderings of the same composition.",
+        )
+    known = KnownEnergies(
+        decorations=np.array([repeated[k] for k in fitting], dtype=np.uint8),
+        energies_eV=np.array([energies_eV[k] * n_atoms / len(structures[k]) for k in fitting]),
+        tried=np.zeros((0, space.n_free), dtype=np.uint8),
+        fresh=np.zeros(0),
+        expected_eV=np.zeros(0),
+    )
+    lattice = lattice_of(space, oxidation_states, np.random.default_rng(seed))
+    surrogate, fit = _fit(space, lattice, known, settings)
+    draws = thermal_orderings(
+        space, oxidation_states, lattice, surrogate, number,
+        temperature_K=settings.temperature_K, n_sweeps=settings.n_sweeps, seed=seed, energy_name=energy_name,
+    )  # fmt: skip
+    error = fit.left_out_error_meV_per_atom
+    return _with_surrogate(draws, evaluations, error, tolerance_meV_per_atom, (fit,), exhausted=False)
+
+
+def decoration_of_repeated(space: OrderingSpace, atoms: Atoms) -> CodeArray | None:
+    """Return the (n_free,) decoration of a supercell that an ordering of a smaller cell makes when it is repeated.
+
+    None if the smaller cell does not fit a whole number of times, or the composition is another one.
+    """
+    from scipy.spatial import cKDTree
+
+    times = np.asarray(space.sites.cell_A) @ np.linalg.inv(np.asarray(atoms.cell.array))
+    if np.abs(times - np.rint(times)).max() > _WHOLE:
+        return None
+    places = np.mod(space.sites.fractional[space.members] @ times, 1.0) % 1.0
+    distance, nearest = cKDTree(np.mod(atoms.get_scaled_positions(), 1.0) % 1.0, boxsize=1.0).query(places)
+    symbols = np.where(distance < _SAME_PLACE, np.array(atoms.get_chemical_symbols())[nearest], VACANCY)
+    codes = np.zeros(space.n_free, dtype=np.uint8)
+    for index, block in enumerate(space.blocks):
+        own = symbols[space.block_slice(index)]
+        if tuple(int((own == species).sum()) for species in block.species) != block.counts:
+            return None
+        codes[space.block_slice(index)] = [block.species.index(symbol) for symbol in own]
+    return codes
+
+
+def _with_surrogate(
+    draws: ChosenOrderings,
+    evaluations: Evaluations | None,
+    error_meV_per_atom: float | None,
+    tolerance_meV_per_atom: float,
+    fits: tuple[SurrogateFit, ...],
+    *,
+    exhausted: bool,
+) -> ChosenOrderings:
+    """Add the accuracy of the surrogate to the evidence of draws from Monte Carlo on it."""
     evidence = draws.evidence
     assert isinstance(evidence, MonteCarloEvidence)  # noqa: S101 - for the type checker: thermal draws have no other kind
+    good = error_meV_per_atom is not None and error_meV_per_atom < tolerance_meV_per_atom
     learned = SurrogateEvidence(
         evaluations=evaluations,
         monte_carlo_converged=evidence.converged,
         surrogate_converged=good,
-        error_meV_per_atom=error,
+        error_meV_per_atom=error_meV_per_atom,
         tolerance_meV_per_atom=tolerance_meV_per_atom,
         all_that_is_met_was_evaluated=exhausted,
-        fits=(*fits, fit),
+        fits=fits,
     )
     return replace(draws, evidence=replace(evidence, converged=good and evidence.converged, surrogate=learned))
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superionic.report.csv_tables import CsvCell, CsvTable
+from superionic.report.density_files import density_files, written_files
 from superionic.report.export import ReportFiles, check_formats, write_tables_and_figures
 from superionic.report.folder import report_folder
 from superionic.report.html import page
@@ -27,13 +28,10 @@ from superionic.results.campaign import Statement
 from superionic.trajectories.analysis import RunAnalysis
 from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.conductivity.posterior import TransportSamples
-from superionic.transport.density.map import DensityMap
-from superionic.transport.density.text import chgcar_text, cube_text
 from superionic.transport.estimate import Estimate
 from superionic.transport.sites.jumps import SiteOccupation
 
 _MOST_NOTICES: Final = 50
-_TITLE_OF_MAPS: Final = "probability density of the mobile ions, integral 1"
 
 
 def grid_name(index: int) -> str:
@@ -75,8 +73,8 @@ def write_analysis(
         for index, run in enumerate(analysis.runs):
             name = grid_name(index)
             if run.density is not None and name in grids:
-                for file, text in _map_files(name, run.density, grids[name]):
-                    target.write(file, text.encode())
+                for file, data in density_files(name, run.density, grids[name]):
+                    target.write(file, data)
         for index, drawn in enumerate(samples):
             stem = "samples" if len(samples) == 1 else f"samples_{index:03d}"
             target.write(f"{stem}.csv", drawn.to_csv().encode())
@@ -117,7 +115,7 @@ def analysis_sections(
         diffusion.diffusion(runs),
         conductivity.conductivity(("formula",), _dependences(analysis), runs),
         volumes(analysis),
-        _paths(analysis, grids, jumps),
+        _paths(analysis, grids, jumps, files),
         _observables(analysis),
         _reading(analysis, files),
     )
@@ -145,15 +143,6 @@ def _jumps(name: str, jumped: SiteOccupation, atoms: NDArray[np.int64]) -> Itera
         times = f"{left * interval_ps:.10g}", f"{arrived * interval_ps:.10g}"
         sites = int(start), int(end), labels[start], labels[end]
         yield (name, int(atoms[ion]), *times, *sites, *(f"{x:.4f}" for x in vector))
-
-
-def _map_files(name: str, density: DensityMap, grid: NDArray[np.float64]) -> Iterator[tuple[str, str]]:
-    """Yield names and texts of the files of a density (∫P = 1) with the mean framework."""
-    symbols = [site.symbol for site in density.framework]
-    positions = np.array([site.position_A for site in density.framework], dtype=np.float64).reshape(-1, 3)
-    content = (grid, np.asarray(density.cell_A), symbols, positions)
-    yield f"{name}.cube", cube_text(*content, title=_TITLE_OF_MAPS)
-    yield f"CHGCAR_{name}.vasp", chgcar_text(*content, title=_TITLE_OF_MAPS)
 
 
 def _title(analysis: Analysis) -> str:
@@ -269,10 +258,19 @@ def _estimates(caption: str, transport: TransportAnalysis | PooledTransport) -> 
     return Table(caption, ["Quantity", "Value", "Unit", "68 % interval", "95 % interval"], rows, frozenset({1, 3, 4}))
 
 
-def _paths(analysis: Analysis, grids: Mapping[str, NDArray[np.float64]], jumps: CsvTable | None) -> Section:
+def _paths(
+    analysis: Analysis, grids: Mapping[str, NDArray[np.float64]], jumps: CsvTable | None, files: Sequence[str]
+) -> Section:
     named = runs_of_files(analysis, list(enumerate(analysis.runs)))
     maps = [
-        (name, NamedGrid(run.density, grids[grid_name(index)]))
+        (
+            name,
+            NamedGrid(
+                run.density,
+                grids[grid_name(index)],
+                written_files(grid_name(index), files),
+            ),
+        )
         for name, (index, run) in named.items
         if run.density is not None and grid_name(index) in grids
     ]

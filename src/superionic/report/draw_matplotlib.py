@@ -16,7 +16,6 @@ import numpy as np
 
 from superionic.execution.codec import encode
 from superionic.report.plots import (
-    ATOM_COLOURS,
     COLOUR_SCALE,
     INK,
     WHITE,
@@ -315,18 +314,21 @@ def _figure(plot: Plot) -> Any:
 def _draw_surface(axes: Any, surface: Surface) -> None:
     from mpl_toolkits.mplot3d.art3d import Line3DCollection  # type: ignore[import-untyped]
 
-    for vertices, triangles, _, colour, opacity in surface.print_meshes:
+    for vertices, triangles, colour, opacity in surface.print_meshes:
         if len(triangles):
             x, y, z = vertices.T
             axes.plot_trisurf(x, y, z, triangles=triangles, color=colour, alpha=opacity, lw=0, rasterized=True)
     axes.add_collection3d(Line3DCollection(cell_edges(surface.cell_A), colors="#6b7280", linewidths=0.8))
-    for ends, words, colour, width in surface.segments:
-        axes.add_collection3d(Line3DCollection(ends, colors=colour, linewidths=width, label=_safe(words)))
-    for index, (symbol, positions) in enumerate(surface.atoms):
-        colour = ATOM_COLOURS[index % len(ATOM_COLOURS)]
-        axes.scatter(*positions.T, s=26 if index else 40, color=colour, label=symbol, depthshade=False)
+    for lines in surface.segments:
+        look = {"colors": lines.colour, "linewidths": lines.width, "linestyles": _DASHES[lines.dash]}
+        axes.add_collection3d(Line3DCollection(lines.ends_A, label=_safe(lines.label), **look))
+    for points in surface.markers:
+        shape = {"circle": "o", "diamond": "D"}[points.marker]
+        look = {"color": points.colour} if points.filled else {"facecolors": "none", "edgecolors": points.colour}
+        x, y, z = points.positions_A.T
+        axes.scatter(x, y, z, s=points.size**2, marker=shape, label=_safe(points.label), depthshade=False, **look)
     corners = np.array(cell_edges(surface.cell_A)).reshape(-1, 3)
-    corners = np.concatenate([corners, *(ends.reshape(-1, 3) for ends, _, _, _ in surface.segments)])
+    corners = np.concatenate([corners, *(lines.ends_A.reshape(-1, 3) for lines in surface.segments)])
     low, high = corners.min(axis=0), corners.max(axis=0)
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
     axes.set_proj_type("ortho")

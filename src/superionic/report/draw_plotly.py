@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superionic.report.draw_matplotlib import cell_edges
-from superionic.report.plots import ATOM_COLOURS, COLOUR_SCALE, GREY, INK, WHITE, Numbers, Panel, Series, Side, Surface
+from superionic.report.plots import COLOUR_SCALE, GREY, INK, WHITE, Numbers, Panel, Series, Side, Surface, Volume
 
 FONT: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 GRID: Final = "#e5e7eb"
@@ -297,43 +297,75 @@ def _note(x: float | None, y: float | None, words: str) -> dict[str, Any]:
 
 
 def surface_json(surface: Surface, height: int) -> dict[str, Any]:
-    """Return ``{"data": [...], "layout": {...}}`` of a surface of equal density for plotly.js."""
-    data: list[dict[str, Any]] = []
-    for vertices, triangles, words, colour, opacity in surface.meshes:
-        mesh = {axis: _packed(vertices[:, index], "f4") for index, axis in enumerate("xyz")}
-        mesh |= {axis: _packed(triangles[:, index], "i4") for index, axis in enumerate("ijk")}
-        look = {"color": colour, "opacity": opacity, "flatshading": False}
-        look["lighting"] = {"ambient": 0.55, "diffuse": 0.7, "specular": 0.15, "roughness": 0.6}
-        data.append({"type": "mesh3d", **mesh, **look, "name": _words(words), "hoverinfo": "name", "showlegend": True})
+    """Return ``{"data": [...], "layout": {...}}`` of a view into a cell for plotly.js.
+
+    With a density there is a ``"volume"`` besides, from which the page's own script makes the surfaces.
+    """
     path: list[Sequence[float] | None] = []
     for start, end in cell_edges(surface.cell_A):
         path += [start, end, None]
     edges = {axis: [None if point is None else _round(point[i]) for point in path] for i, axis in enumerate("xyz")}
     frame = {"type": "scatter3d", "mode": "lines", "line": {"color": GREY, "width": 3}, "hoverinfo": "skip"}
-    data.append(frame | edges | {"showlegend": False})
-    for ends, words, colour, width in surface.segments:
-        places = np.full((len(ends), 3, 3), np.nan)  # the third point is a gap between two lines
-        places[:, :2] = ends
+    data: list[dict[str, Any]] = [frame | edges]
+    for lines in surface.segments:
+        places = np.full((len(lines.ends_A), 3, 3), np.nan)  # the third point is a gap between two lines
+        places[:, :2] = lines.ends_A
         trace: dict[str, Any] = {axis: _list(places[:, :, i].ravel().tolist()) for i, axis in enumerate("xyz")}
-        trace |= {"type": "scatter3d", "mode": "lines", "line": {"color": colour, "width": 2.2 * width}}
-        data.append(trace | {"name": _words(words), "hoverinfo": "name", "showlegend": True})
-    for index, (symbol, positions) in enumerate(surface.atoms):
-        colour = ATOM_COLOURS[index % len(ATOM_COLOURS)]
-        place = {axis: _list(positions[:, i].tolist()) for i, axis in enumerate("xyz")}
-        look = {"size": 5.5, "color": colour, "line": {"width": 0}}
-        trace = {"type": "scatter3d", "mode": "markers", "marker": look, "name": _words(symbol)}
-        data.append(trace | place | {"hoverinfo": "name+x+y+z", "showlegend": True})
+        look = {"color": lines.colour, "width": 2.2 * lines.width, "dash": lines.dash}
+        data.append(trace | {"type": "scatter3d", "mode": "lines", "line": look} | _named(lines.label))
+    for points in surface.markers:
+        place = {axis: _list(points.positions_A[:, i].tolist()) for i, axis in enumerate("xyz")}
+        symbol = points.marker if points.filled else f"{points.marker}-open"
+        marker = {"size": points.size, "color": points.colour, "symbol": symbol, "line": {"width": 0}}
+        trace = {"type": "scatter3d", "mode": "markers", "marker": marker} | place | _named(points.label)
+        if points.hover:
+            trace |= {"hovertext": [_words(words) for words in points.hover], "hoverinfo": "text"}
+        data.append(trace)
     corners = np.array(cell_edges(surface.cell_A)).reshape(-1, 3)
     extents = corners.max(axis=0) - corners.min(axis=0)
+    size = 1.5 if surface.volume is None else 1.9
     layout = _layout(height) | {
         "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
-        "showlegend": True,
-        "legend": {"x": 0, "y": 1, "bgcolor": _CLEAR},
+        "showlegend": False,
         "scene": {
             **{f"{axis}axis": {"visible": False} for axis in "xyz"},
             "aspectmode": "manual",
-            "aspectratio": dict(zip("xyz", (1.5 * extents / extents.max()).tolist(), strict=True)),
+            "aspectratio": dict(zip("xyz", (size * extents / extents.max()).tolist(), strict=True)),
             "camera": {"projection": {"type": "orthographic"}, "eye": {"x": 1.5, "y": 1.2, "z": 0.7}},
         },
     }
-    return {"data": data, "layout": layout}
+    chart = {"data": data, "layout": layout}
+    return chart if surface.volume is None else chart | {"volume": _volume(surface.volume, surface.cell_A)}
+
+
+def _named(label: str) -> dict[str, Any]:
+    return {"name": _words(label), "meta": label, "hoverinfo": "name"}
+
+
+def _volume(volume: Volume, cell_A: NDArray[np.float64]) -> dict[str, Any]:
+    """Return a density for the page's script, in 255 steps of its logarithm above the lowest level.
+
+    Steps of a byte: 0 is below ``lowest``, b is lowest·(highest/lowest)^((b − 1)/254).
+    """
+    density = np.asarray(volume.density_per_A3, dtype=np.float64)
+    highest = float(density.max())
+    span = math.log(highest / volume.lowest_per_A3)
+    with np.errstate(divide="ignore"):
+        steps = 1.0 + 254.0 * np.log(density / volume.lowest_per_A3) / span
+    return {
+        "shape": list(density.shape),
+        "cell": [[_round(x) for x in row] for row in cell_A.tolist()],
+        "steps": _packed(np.rint(np.maximum(steps, 0.0)), "u1")["bdata"],
+        "lowest": _round(volume.lowest_per_A3),
+        "highest": _round(highest),
+        "levels": [
+            {
+                "value": _round(level.value),
+                "label": level.label,
+                "colour": level.colour,
+                "opacity": level.opacity,
+                "movable": level.movable,
+            }
+            for level in volume.levels
+        ],
+    }

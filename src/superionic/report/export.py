@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from superionic.report.contents import report_sections
 from superionic.report.csv_tables import csv_text
+from superionic.report.density_files import density_files
 from superionic.report.draw_matplotlib import draw, drawn_from
 from superionic.report.folder import ReportFolder, report_folder
 from superionic.report.html import page
 from superionic.report.plots import Plot
 from superionic.report.section import Section
+from superionic.report.sections.paths import drawn_densities
 from superionic.results.campaign import Results
 from superionic.results.document import to_json
 
@@ -82,6 +84,9 @@ def write_report(
         if further is not None:
             with target.aside() as staging:
                 further(staging)
+        for path, density, grid in drawn_densities(results, grids or {}):
+            for file, data in density_files(path, density, grid):
+                target.write(file, data)
         sections = report_sections(results, grids or {}, target.names)
         csv, figures = write_tables_and_figures(target, sections, formats, tables="tables/")
         content = page(

@@ -34,6 +34,7 @@ _TEMPLATES: Final[dict[type[Block], str]] = {
     Plot: "figure.html",
 }
 _SHORT: Final = 14
+_VOLUME_HEIGHT: Final = 520
 # The page may use the scripts and styles that it contains, and load nothing from elsewhere.
 _POLICY: Final = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
@@ -80,7 +81,7 @@ def page(
             charts=charts,
             plotly=_plotly_source() if charts else "",
             style=_asset("page.css"),
-            script=_asset("page.js"),
+            script=_asset("surface.js") + _asset("page.js"),
         )
     )
 
@@ -106,6 +107,7 @@ def _environment() -> Environment:
         "template_of": lambda block: _TEMPLATES[type(block)],
         "cell_class": _cell_class,
         "legend": _legend,
+        "surface_height": _surface_height,
         "shades": _shades,
         "note_letter": note_letter,
         "FOLD": FOLD,
@@ -130,10 +132,15 @@ def _charts(sections: Sequence[Section]) -> dict[str, Any]:
     charts: dict[str, Any] = {}
     for plot in (plot for section in sections for plot in section.plots):
         if plot.surface is not None:
-            charts[f"chart-{plot.key}-3d"] = {"three": True, **surface_json(plot.surface, plot.height)}
+            charts[f"chart-{plot.key}-3d"] = {"three": True, **surface_json(plot.surface, _surface_height(plot))}
         for index, panel in enumerate(plot.panels):
             charts[f"chart-{plot.key}-{index}"] = panel_json(panel, plot.height)
     return charts
+
+
+def _surface_height(plot: Plot) -> int:
+    """Return the height in pixels of the view in three dimensions; one of a density is as wide as the figure."""
+    return _VOLUME_HEIGHT if plot.surface is not None and plot.surface.volume is not None else plot.height
 
 
 def _cell_class(table: Table, index: int, cell: str = "") -> str:
@@ -145,10 +152,10 @@ def _cell_class(table: Table, index: int, cell: str = "") -> str:
 def _legend(plot: Plot) -> list[Series]:
     """Return the series that the legend names, each name once."""
     named: dict[str, Series] = {}
-    for panel in plot.panels:
-        for series in panel.series:
-            if series.legend and series.label:
-                named.setdefault(series.label, series)
+    parts = [] if plot.surface is None else plot.surface.legend
+    for series in (*parts, *(series for panel in plot.panels for series in panel.series)):
+        if series.legend and series.label:
+            named.setdefault(series.label, series)
     return list(named.values())
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Numbers = Sequence[float | None]
 Side = Literal["right", "bottom"]
 Dash = Literal["solid", "dash", "dot"]
-Mesh = tuple[NDArray[np.float64], NDArray[np.int64], str, str, float]
+Mesh = tuple[NDArray[np.float64], NDArray[np.int64], str, float]
 
 # Okabe and Ito's colours, distinguishable with all common kinds of colour vision, ordered to differ in lightness.
 BLUE: Final = "#0072B2"
@@ -167,28 +167,100 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Surface:
-    """A surface of equal density in a cell, with the framework around it.
+class Level:
+    """A surface of a density.
 
     Attributes
     ----------
-    meshes
-        ``(vertices (n, 3) in Å, triangles (m, 3), label, colour, opacity)``.
-    print_meshes
-        The same with fewer triangles, for print.
-    atoms
-        ``(symbol, positions (n, 3) in Å)``.
-    cell_A
-        Cell vectors as rows, (3, 3), in Å.
-    segments
-        Lines ``(ends (n, 2, 3) in Å, label, colour, width)``, such as the jumps between sites.
+    value
+        Density on it.
+    movable
+        Whether the reader of the page can choose another value.
     """
 
-    meshes: Sequence[Mesh]
-    print_meshes: Sequence[Mesh]
-    atoms: Sequence[tuple[str, NDArray[np.float64]]]
+    value: float
+    label: str
+    colour: str
+    opacity: float
+    movable: bool = False
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A periodic density of which the page draws surfaces.
+
+    Attributes
+    ----------
+    density_per_A3
+        (a, b, c) densities on the points (i/a, j/b, k/c) of the cell; the page has them to 3 %.
+    lowest_per_A3
+        Lowest value that the reader can choose.
+    levels
+        The surfaces that are drawn.
+    """
+
+    density_per_A3: NDArray[np.float64]
+    lowest_per_A3: float
+    levels: Sequence[Level]
+
+
+@dataclass(frozen=True)
+class Markers:
+    """Points in space of one kind, such as the atoms of an element or the sites of a kind."""
+
+    label: str
+    positions_A: NDArray[np.float64]
+    colour: str
+    marker: Literal["circle", "diamond"] = "circle"
+    filled: bool = True
+    size: float = 5.5
+    hover: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Lines of one kind, (n, 2, 3) ends in Å, such as the jumps between two kinds of sites."""
+
+    label: str
+    ends_A: NDArray[np.float64]
+    colour: str
+    width: float
+    dash: Dash = "solid"
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A view into a cell: surfaces of equal density, atoms, sites and lines between them.
+
+    Attributes
+    ----------
+    cell_A
+        Cell vectors as rows, (3, 3), in Å.
+    markers
+        Atoms and sites.
+    segments
+        Lines, such as the jumps between sites.
+    volume
+        The density whose surfaces the page draws.
+    print_meshes
+        The same surfaces for print: ``(vertices (n, 3) in Å, triangles (m, 3), colour, opacity)``.
+    """
+
     cell_A: NDArray[np.float64]
-    segments: Sequence[tuple[NDArray[np.float64], str, str, float]] = ()
+    markers: Sequence[Markers]
+    segments: Sequence[Segments] = ()
+    volume: Volume | None = None
+    print_meshes: Sequence[Mesh] = ()
+
+    @property
+    def legend(self) -> list[Series]:
+        """What its parts look like, for the legend."""
+        surfaces = () if self.volume is None else self.volume.levels
+        return [
+            *(Series((), (), each.label, "bars", each.colour, opacity=each.opacity) for each in surfaces),
+            *(Series((), (), m.label, colour=m.colour, marker=m.marker, filled=m.filled) for m in self.markers),
+            *(Series((), (), each.label, "line", each.colour, dash=each.dash) for each in self.segments),
+        ]
 
 
 @dataclass(frozen=True)
@@ -201,6 +273,8 @@ class Plot:
         Name of its files and of its anchor on the page.
     caption
         What it shows and how to read it.
+    files
+        Paths, relative to the page, of files with its data.
     """
 
     key: str
@@ -210,6 +284,7 @@ class Plot:
     surface: Surface | None = None
     columns: int = 2
     height: int = 380
+    files: Sequence[str] = ()
 
 
 def parity_series(x: Sequence[float], y: Sequence[float], label: str) -> Series:

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from superionic.execution.codec import plain_json, to_tree
 from superionic.results.cells import CellComparison
+from superionic.results.draws import DrawsResult
 from superionic.results.further import StageResult
 from superionic.results.learning import (
     LabelResult,
@@ -144,6 +145,8 @@ class Results(Shown):
         Results of stages of one folder that have run, in the order of the stages (:meth:`further_result`).
     teachers
         Students of further teachers, and their transport; those of the first are in `distil`, `transport`, `analyse`.
+    draws
+        Orderings of large cells drawn at a temperature, and transport in them; None where the campaign draws none.
     """
 
     superionic: str
@@ -174,6 +177,7 @@ class Results(Shown):
     volumes: VolumesResult | None = None
     further: tuple[StageResult, ...] = ()
     teachers: tuple[FurtherTeacher, ...] = ()
+    draws: DrawsResult | None = None
 
     @property
     def trained(self) -> TrainResult | None:

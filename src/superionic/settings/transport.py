@@ -27,6 +27,7 @@ from superionic.settings.base import (
     Temperatures,
     TimeStep,
 )
+from superionic.settings.draws import DrawSettings
 from superionic.settings.inputs import Potentials
 from superionic.settings.md import BAR_GPA, MD_ENGINE, MDEngine, MDSection, Thermostat
 from superionic.settings.rules import Problem, Section, no_such, rule
@@ -131,6 +132,11 @@ class TransportSettings(MDSection):
     )
     save_every_fs: Interval = Field(default=10.0, description="Interval of the saved frames (paper B: 10).")
     segment_ps: Duration = Field(default=50.0, description="Length of one segment: what a killed run loses at most.")
+    draws: DrawSettings | None = Field(
+        default=None,
+        description="Orderings of a large cell, drawn at a temperature, that are run beside the lowest ones; none if "
+        "left out.",
+    )
 
     @rule
     def _potential_is_there(

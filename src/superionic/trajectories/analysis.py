@@ -260,7 +260,8 @@ def analyse_trajectory(
         flags += cell.flags
     pathways = _Pathways()
     if options.density_grid_A is not None or options.sites != "none":
-        pathways = _find_pathways(trajectory, options, mobile, is_mobile, is_framework, masses, drift)
+        anions = [element for element, charge in charges.items() if charge < 0.0]
+        pathways = _find_pathways(trajectory, options, mobile, is_mobile, is_framework, masses, drift, anions)
     observables = None
     if options.observables:
         observables = observe(
@@ -437,6 +438,7 @@ def _find_pathways(
     is_framework: npt.NDArray[np.bool_],
     masses: FloatArray,
     drift: Drift,
+    anions: Sequence[str],
 ) -> _Pathways:
     """Count visits, average the other atoms, and follow ions from site to site, block by block."""
     positions, cell = trajectory.positions_A, trajectory.mean_cell_A
@@ -468,6 +470,7 @@ def _find_pathways(
                 options.temperature_K,
                 sites=None if known is None else known.sites,
                 operations=framework_symmetry(cell, symbols, places) if known is None else known.operations,
+                anions_A=places[np.isin(symbols, anions)],
                 grid_spacing_A=grid_A,
             )
         except AnalysisError as error:  # a run too short to show sites still has a diffusivity

@@ -2,6 +2,7 @@
   "use strict";
   var charts = JSON.parse(document.getElementById("charts").textContent);
   var root = document.documentElement;
+  var powers = "⁰¹²³⁴⁵⁶⁷⁸⁹";
 
   function colour(name) { return getComputedStyle(root).getPropertyValue(name).trim(); }
 
@@ -48,8 +49,50 @@
       var steps = path.split("."), last = steps.pop();
       steps.reduce(function (inner, step) { return inner[step] || (inner[step] = {}); }, chart.layout)[last] = change[path];
     });
+    if (chart.three) {  // what is seen in space scales with the height alone
+      chart.layout.height = Math.min(chart.layout.height, Math.round(0.75 * place.clientWidth));
+      place.style.height = chart.layout.height + "px";
+    }
+    if (chart.volume) { drawSurfaces(place, chart); }
     Plotly.newPlot(place, chart.data, chart.layout, config(chart.three));
   });
+
+  // The surfaces come first, so that the number of a level is that of its trace; a slider sets the value of one.
+  function drawSurfaces(place, chart) {
+    var volume = chart.volume;
+    chart.data = volume.levels.map(function (level) {
+      return Object.assign({
+        type: "mesh3d", color: level.colour, opacity: level.opacity, flatshading: false, hoverinfo: "name",
+        name: level.label, meta: level.label, lighting: { ambient: 0.55, diffuse: 0.7, specular: 0.15, roughness: 0.6 }
+      }, densitySurface.mesh(volume, level.value));
+    }).concat(chart.data);
+    var slider = document.getElementById(place.id + "-level");
+    var index = volume.levels.findIndex(function (level) { return level.movable; });
+    if (!slider || index < 0) { return; }
+    var box = slider.closest(".level"), words = box.querySelector("output"), span = Math.log(volume.highest / volume.lowest);
+    var steps = Number(slider.max), waiting = false;
+    function chosen() { return volume.lowest * Math.exp(span * Number(slider.value) / steps); }
+    function say(value) {
+      var share = Math.round(100 * densitySurface.enclosed(volume, value));
+      var parts = value.toExponential(1).split("e");
+      var power = String(Number(parts[1])).replace("-", "⁻").replace(/\d/g, function (digit) { return powers[digit]; });
+      words.textContent = parts[0] + " × 10" + power + " Å⁻³, around " + share + " % of the probability";
+    }
+    box.hidden = false;
+    slider.value = Math.round(steps * Math.log(volume.levels[index].value / volume.lowest) / span);
+    say(volume.levels[index].value);
+    slider.addEventListener("input", function () {
+      say(chosen());
+      if (waiting) { return; }
+      waiting = true;
+      requestAnimationFrame(function () {
+        waiting = false;
+        var mesh = densitySurface.mesh(volume, chosen()), change = {};
+        Object.keys(mesh).forEach(function (key) { change[key] = [mesh[key]]; });
+        Plotly.restyle(place, change, [index]);
+      });
+    });
+  }
 
   function drawn() { return Array.prototype.filter.call(document.querySelectorAll(".chart"), function (c) { return c.layout; }); }
 
@@ -84,7 +127,6 @@
   });
 
   // The first number in a cell, with its power of ten if it has one; NaN if there is none.
-  var powers = "⁰¹²³⁴⁵⁶⁷⁸⁹";
   function numberIn(words) {
     var plain = words.replace(/\u2212/g, "-").replace(/\u2009/g, "");
     var found = /-?\d+(?:\.\d+)?(?:e[+-]?\d+)?/i.exec(plain);

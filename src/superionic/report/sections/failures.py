@@ -94,6 +94,9 @@ def _failures(results: Results) -> Iterator[tuple[str, Sequence[Failure | Reject
             yield stage, result.failures
     for further in results.further:
         yield further.stage, further.failures
+    if results.draws is not None:
+        yield "transport", results.draws.failures
+        yield "transport", () if results.draws.transport is None else results.draws.transport.failures
     for teacher in results.teachers:
         yield "distil", teacher.distil.failures
         yield "transport", () if teacher.transport is None else teacher.transport.failures

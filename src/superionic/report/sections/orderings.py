@@ -45,7 +45,7 @@ def doubts(results: Results) -> Iterator[Statement]:
         if isinstance(space.evidence, SearchEvidence):
             yield _about_search(name, space.evidence)
         if isinstance(space.evidence, MonteCarloEvidence):
-            yield from _about_monte_carlo(name, space.evidence)
+            yield from about_monte_carlo(name, space.evidence)
         if space.tie is not None:
             words = (
                 f"{name}: {space.tie.members:,} orderings share the Ewald energy at which the choice ends, and "
@@ -74,7 +74,8 @@ def _about_search(name: str, evidence: SearchEvidence) -> Statement:
     return Statement("caution", words, "searches for orderings disagree")
 
 
-def _about_monte_carlo(name: str, evidence: MonteCarloEvidence) -> Iterator[Statement]:
+def about_monte_carlo(name: str, evidence: MonteCarloEvidence) -> Iterator[Statement]:
+    """Say how orderings were drawn at a temperature, and what is held against the run."""
     by = evidence.energy
     if evidence.dielectric is not None:
         by = f"{by} with a relative permittivity of {evidence.dielectric:g}"

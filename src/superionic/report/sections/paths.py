@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superionic.report.csv_tables import Cells, CsvTable
+from superionic.report.density_files import written_files
 from superionic.report.runs import NamedRuns, RunName, runs_of_campaign
 from superionic.report.section import Block, Paragraph, Section, shown
-from superionic.report.sections.paths_figures import NamedGrid, density_plots, migration_plots
+from superionic.report.sections.paths_figures import NamedGrid, density_plots, drawn_maps, migration_plots, safe_name
 from superionic.report.table import Table, table_of
 from superionic.report.words import (
     UNKNOWN,
@@ -25,6 +26,7 @@ from superionic.report.words import (
     with_error,
 )
 from superionic.results.campaign import Results, Statement
+from superionic.transport.density.map import DensityMap
 from superionic.transport.sites.migration_summary import CrystalFit, MigrationSummary
 from superionic.transport.sites.percolation import AXES
 from superionic.transport.sites.residence import StayDistribution
@@ -32,21 +34,51 @@ from superionic.transport.sites.residence import StayDistribution
 _TITLE: Final = "Where the ions are, and where they go"
 
 
-def section(results: Results, grids: Mapping[str, NDArray[np.floating]]) -> Section:
-    """Describe densities and paths in the runs of a campaign."""
+def drawn_densities(
+    results: Results, grids: Mapping[str, NDArray[np.floating]]
+) -> Iterator[tuple[str, DensityMap, NDArray[np.floating]]]:
+    """Yield file, map and grid of the densities that the report draws: the hottest run of each structure."""
+    for name, item in drawn_maps(_maps(results, grids, ())):
+        yield _file_of(name.label), item.density, item.grid
+
+
+def _file_of(label: str) -> str:
+    """Return the path of the files of a run's density, relative to the page and without an ending."""
+    return f"densities/{safe_name(label)}"
+
+
+def _maps(results: Results, grids: Mapping[str, NDArray[np.floating]], files: Collection[str]) -> NamedRuns[NamedGrid]:
+    densities = () if results.analyse is None else results.analyse.densities
+    maps = [
+        (each.run, NamedGrid(each.density, grids[each.grid], written_files(_file_of(each.run.label), files)))
+        for each in densities
+        if each.grid in grids
+    ]
+    return runs_of_campaign(results, maps)
+
+
+def section(results: Results, grids: Mapping[str, NDArray[np.floating]], files: Collection[str] = ()) -> Section:
+    """Describe densities and paths in the runs of a campaign.
+
+    Parameters
+    ----------
+    grids
+        The density grids named in the results.
+    files
+        Paths, relative to the page, of files beside it, those of the densities among them.
+    """
     analysed = results.analyse
     if analysed is None:
         return Section("paths", _TITLE, [Paragraph("Transport was not analysed.", "missing")])
     if not analysed.densities and not analysed.migration:
         words = "Neither a density nor sites were requested (`analyse.density_grid_A`, `analyse.sites`)."
         return Section("paths", _TITLE, [Paragraph(words, "missing")])
-    maps = [(each.run, NamedGrid(each.density, grids[each.grid])) for each in analysed.densities if each.grid in grids]
     without = [each.run.label for each in analysed.densities if each.grid not in grids]
     migration = runs_of_campaign(results, [(each.run, each) for each in analysed.migration])
     with_sites = [(name, each.migration) for name, each in migration.items if each.migration is not None]
     return paths(
         analysed.mobile_ion,
-        runs_of_campaign(results, maps),
+        _maps(results, grids, files),
         NamedRuns(migration.columns, tuple(with_sites)),
         [(name, each.flags) for name, each in migration.items],
         without,
@@ -75,7 +107,8 @@ def paths(
     without_grid
         Labels of runs whose density grid is not available.
     """
-    blocks: list[Block] = [*density_plots(ion, maps), *migration_plots(migration)]
+    in_space = [name.label for name, _ in drawn_maps(maps)]
+    blocks: list[Block] = [*density_plots(ion, maps, migration), *migration_plots(migration, in_space)]
     if without_grid:
         words = f"The density grid is not available, so there is no figure of it: {listing(without_grid)}."
         blocks.append(Paragraph(words, "missing"))
@@ -177,17 +210,20 @@ def _concerted(migration: NamedRuns[MigrationSummary]) -> Table:
 
 def _jumps(migration: NamedRuns[MigrationSummary]) -> Table:
     return table_of(
-        "Jumps between sites.",
+        "Jumps between sites. In or out of the ab plane of the run's cell (intraplane within 30° of it), and what the "
+        "anion polyhedra of both sites share.",
         [(name, kind) for name, each in migration.items for kind in each.jump_kinds],
         [
             ("Run", lambda row: row[0].label),
             ("Jump", lambda row: f"{row[1].start} → {row[1].end}"),
             ("Length, Å", lambda row: number(row[1].length_A)),
+            ("Plane", lambda row: row[1].plane),
+            ("Shared", lambda row: row[1].sharing or UNKNOWN),
             ("Number", lambda row: whole_text(row[1].count)),
             ("Rate of an ion there, ps⁻¹", lambda row: number(row[1].rate_per_ps)),
             ("68 % interval, ps⁻¹", lambda row: interval(*row[1].interval68_per_ps)),
         ],
-        numeric=range(2, 6),
+        numeric=(2, 5, 6, 7),
     )
 
 
@@ -239,7 +275,11 @@ def _files(migration: NamedRuns[MigrationSummary]) -> list[CsvTable]:
             ("label", "n_sites", "ions_on_one", "ions_on_one_in_the_crystal", *stay, *shape),
             map(_site_kind_rows, runs),
         ),
-        table("jump_rates.csv", ("from", "to", "length_A", "count", *rate), map(_jump_rows, runs)),
+        table(
+            "jump_rates.csv",
+            ("from", "to", "length_A", "elevation_deg", "plane", "shared_anions", "shared", "count", *rate),
+            map(_jump_rows, runs),
+        ),
         table("residence.csv", ("label", "time_ps", "share_staying", "low95", "high95"), map(_stay_rows, runs)),
         table(
             "concerted.csv",
@@ -302,7 +342,8 @@ def _concerted_rows(run: MigrationSummary) -> Iterator[Cells]:
 def _jump_rows(run: MigrationSummary) -> Iterator[Cells]:
     for kind in run.jump_kinds:
         ends = (*kind.interval68_per_ps, *kind.interval95_per_ps)
-        yield (kind.start, kind.end, kind.length_A, kind.count, kind.rate_per_ps, *ends)
+        way = (kind.length_A, kind.elevation_deg, kind.plane, kind.shared_anions, kind.sharing)
+        yield (kind.start, kind.end, *way, kind.count, kind.rate_per_ps, *ends)
 
 
 def _percolation_rows(run: MigrationSummary) -> Iterator[Cells]:

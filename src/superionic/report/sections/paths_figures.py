@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,21 +14,27 @@ from superionic.report.isosurface import coarsen, enclosing_level, isosurface
 from superionic.report.plots import (
     ATOM_COLOURS,
     BLUE,
+    GREY,
     ORANGE,
     SKY,
     VERMILION,
+    Dash,
     HeatMap,
-    Mesh,
+    Level,
+    Markers,
     Panel,
     Plot,
+    Segments,
     Series,
     Surface,
+    Volume,
     pick,
 )
 from superionic.report.runs import NamedRuns, RunName
 from superionic.report.words import number
 from superionic.transport.density.grid import smooth
 from superionic.transport.density.map import DensityMap, FrameworkSite
+from superionic.transport.sites.jump_rates import JumpKind
 from superionic.transport.sites.migration_summary import MigrationSummary
 
 FloatArray = NDArray[np.float64]
@@ -37,7 +43,10 @@ IntArray = NDArray[np.int64]
 _MOST_MAPS: Final = 3
 _OUTER_SHARE: Final = 0.9
 _INNER_SHARE: Final = 0.5
+_PAGE_POINTS_PER_AXIS: Final = 40
 _PRINT_POINTS_PER_AXIS: Final = 18
+_LOWEST_SHARE: Final = 1e-3
+"""Lowest level that a reader can choose, as a share of the highest density."""
 _MOST_RUNS: Final = 2
 _MOST_CURVES: Final = 8
 _MOST_PANELS: Final = 4
@@ -45,70 +54,102 @@ _WIDEST: Final = 2.4
 _AXES: Final = "abc"
 _LONGEST_A: Final = 8.0
 _BRIGHTEST: Final = 0.985
-_JUMP_COLOURS: Final = (BLUE, VERMILION, ORANGE, SKY, "#b8336a", "#5c946e")  # those that no kind of site has
+_JUMP_COLOURS: Final = (VERMILION, BLUE, ORANGE, SKY, "#b8336a", "#5c946e")  # those that no kind of site has
+_SITE_COLOURS: Final = ("#009E73", "#8c6d31", "#5254a3", "#CC79A7", GREY)
 
 
 @dataclass(frozen=True)
 class NamedGrid:
-    """A density map with its grid (a, b, c) in Å⁻³, ∫P = 1."""
+    """A density map with its grid (a, b, c) in Å⁻³, ∫P = 1, and the files that hold them, relative to the page."""
 
     density: DensityMap
     grid: NDArray[Any]
+    files: tuple[str, ...] = ()
 
 
-def density_plots(ion: str, maps: NamedRuns[NamedGrid]) -> list[Plot]:
-    """Plot the density map of the hottest run of each structure, at most three."""
-    return [_density(ion, *each) for each in maps.hottest()[:_MOST_MAPS]]
+def drawn_maps(maps: NamedRuns[NamedGrid]) -> list[tuple[RunName, NamedGrid]]:
+    """Return the density maps that are drawn: the hottest run of each structure, at most three."""
+    return maps.hottest()[:_MOST_MAPS]
 
 
-def _safe_name(label: str) -> str:
+def density_plots(ion: str, maps: NamedRuns[NamedGrid], migration: NamedRuns[MigrationSummary]) -> list[Plot]:
+    """Plot the density maps with the sites and paths of the same runs."""
+    paths = {name.label: run for name, run in migration.items}
+    return [_density(ion, name, item, paths.get(name.label)) for name, item in drawn_maps(maps)]
+
+
+def safe_name(label: str) -> str:
     """Return a label in a form fit for a file name."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", label)
 
 
-def _framework_atoms(sites: tuple[FrameworkSite, ...]) -> list[tuple[str, FloatArray]]:
-    """Return the positions (n, 3) in Å of each element of the framework."""
+def _framework(sites: tuple[FrameworkSite, ...], cell_A: FloatArray) -> list[Markers]:
+    """Return the framework, element by element, wrapped into the cell."""
     symbols = sorted({site.symbol for site in sites})
-    return [(symbol, np.array([site.position_A for site in sites if site.symbol == symbol])) for symbol in symbols]
+    members = [np.array([site.position_A for site in sites if site.symbol == symbol]) for symbol in symbols]
+    inverse = np.linalg.inv(cell_A)
+    return [
+        Markers(symbol, np.mod(positions @ inverse, 1.0) @ cell_A, ATOM_COLOURS[index % len(ATOM_COLOURS)])
+        for index, (symbol, positions) in enumerate(zip(symbols, members, strict=True))
+    ]
 
 
-def _density(ion: str, name: RunName, item: NamedGrid) -> Plot:
+def _density(ion: str, name: RunName, item: NamedGrid, run: MigrationSummary | None) -> Plot:
     density = item.density
     cell = np.asarray(density.cell_A)
     grid = smooth(np.asarray(item.grid, dtype=np.float64), cell, density.smoothing_A)
-    coarse = coarsen(grid)
+    coarse = coarsen(grid, _PAGE_POINTS_PER_AXIS)
     isovalue = density.isovalue_per_A3
     outer = isovalue if 0 < isovalue < float(coarse.max()) else enclosing_level(coarse, _OUTER_SHARE)
     inner = enclosing_level(coarse, _INNER_SHARE)
-    levels = [(outer, SKY, 0.35)] + ([(inner, BLUE, 0.75)] if inner > outer else [])
-    meshes = _meshes(coarse, cell, levels)
-    print_meshes = _meshes(coarsen(grid, _PRINT_POINTS_PER_AXIS), cell, levels)
+    levels = [Level(outer, f"density of {ion}", SKY, 0.35, movable=True)]
+    if inner > outer:
+        levels.append(Level(inner, f"densest {100 * _INNER_SHARE:.0f} %", BLUE, 0.75))
+    printed = coarsen(grid, _PRINT_POINTS_PER_AXIS)
     enclosed = float(coarse[coarse >= outer].sum() / coarse.sum())
-    shown = (
-        f"Pale surface: {number(outer, 2)} Å⁻³, enclosing {100 * enclosed:.0f} % of the probability; dark surface: "
-        f"the densest {100 * _INNER_SHARE:.0f} %. "
-        if len(meshes) > 1
-        else f"Surface: {number(outer, 2)} Å⁻³, which encloses {100 * enclosed:.0f} % of the probability. "
-    )
+    network = None if run is None else _of(run)
     return Plot(
-        f"density_{_safe_name(name.label)}",
+        f"density_{safe_name(name.label)}",
         f"Where {ion} is: {name.title}",
-        f"Probability density of {ion} over the run (its integral over the cell is 1), with the framework as points. "
+        f"Probability density of {ion} over the run (its integral over the cell is 1), with the framework as spheres"
+        + (". " if run is None else ", sites as diamonds (open: interstitials) and the observed jumps as lines. ")
         + (f"Smoothed by {number(density.smoothing_A, 2)} Å. " if density.smoothing_A > 0.0 else "")
-        + shown
+        + f"Pale surface: {number(outer, 2)} Å⁻³ if not moved, around {100 * enclosed:.0f} % of the probability. "
+        + ("" if network is None else _KINDS_OF_PATHS)
         + "Connected surfaces are paths that ions took in this run; a missing path may simply not have been taken yet. "
         "The maps show the density integrated along each cell vector, in fractions of the other two.",
         [_density_projection(grid, axis, cell) for axis in range(3)],
-        Surface(meshes, print_meshes, _framework_atoms(density.framework), cell),
+        Surface(
+            cell,
+            [*_framework(density.framework, cell), *([] if run is None else _sites(run))],
+            [] if network is None else network.segments(),
+            Volume(coarse, min(_LOWEST_SHARE * float(coarse.max()), outer), levels),
+            [(*isosurface(printed, cell, level.value), level.colour, level.opacity) for level in levels],
+        ),
         height=370,
+        files=item.files,
     )
 
 
-def _meshes(grid: FloatArray, cell: FloatArray, levels: list[tuple[float, str, float]]) -> list[Mesh]:
-    return [
-        (*isosurface(grid, cell, level), f"density {number(level, 2)} Å⁻³", colour, opacity)
-        for level, colour, opacity in levels
-    ]
+_KINDS_OF_PATHS: Final = (
+    "Solid lines are intraplane paths, within 30° of the ab plane of the run's cell, dashed ones interplane; a path "
+    "crosses the face, edge or corner that the anion polyhedra of its two sites share. "
+)
+
+
+def _sites(run: MigrationSummary) -> list[Markers]:
+    """Return the sites, kind by kind, wrapped into the cell; those of a crystal are full, interstitials are open."""
+    cell = np.asarray(run.cell_A)
+    host = {kind.label: run.crystal is None or kind.refined_occupancy is not None for kind in run.site_kinds}
+    labels = dict.fromkeys(site.label for site in run.sites)
+    markers = []
+    for index, label in enumerate(labels):
+        members = [site for site in run.sites if site.label == label]
+        places = np.mod(np.array([site.fractional for site in members]), 1.0) @ cell
+        hover = [f"{label}: {number(site.occupancy, 2)} ions" for site in members]
+        filled = host.get(label, True)
+        markers.append(Markers(label, places, _SITE_COLOURS[index % len(_SITE_COLOURS)], "diamond", filled, 6.0, hover))
+    return markers
 
 
 def _density_projection(grid: FloatArray, axis: int, cell_A: FloatArray) -> Panel:
@@ -124,60 +165,93 @@ def _view_along(cell_A: FloatArray, axis: int, series: Sequence[Series] = (), he
     return Panel(series, across, up, f"View along {_AXES[axis]}", heat_map=heat_map)
 
 
-def migration_plots(migration: NamedRuns[MigrationSummary]) -> list[Plot]:
-    """Plot migration in the hottest run of each structure."""
+def migration_plots(migration: NamedRuns[MigrationSummary], in_space: Collection[str] = ()) -> list[Plot]:
+    """Plot migration in the hottest run of each structure.
+
+    Parameters
+    ----------
+    in_space
+        Labels of runs whose sites and paths a density map shows in three dimensions.
+    """
     hottest = migration.hottest()[:_MOST_RUNS]
-    plots = [_network(*each) for each in hottest] + [_van_hove(*each) for each in hottest]
-    shown = [plot for plot in plots if plot is not None]
+    plots = [_network(name, run, in_space=name.label not in in_space) for name, run in hottest]
+    shown = [plot for plot in (*plots, *(_van_hove(*each) for each in hottest)) if plot is not None]
     return [*shown, _stays(hottest), _profiles(hottest), _non_gaussian(migration)]
 
 
 @dataclass(frozen=True)
+class _Path:
+    """Jumps of one kind in both directions, as one entry of the legend; `members` are rows of the network."""
+
+    label: str
+    colour: str
+    dash: Dash
+    members: list[int]
+
+
+@dataclass(frozen=True)
 class _Network:
-    """Sites, and the jumps between them by pairs of labels, the most frequent pair first."""
+    """Sites wrapped into the cell, the observed jumps between them, and the kinds of paths, most frequent first."""
 
     run: MigrationSummary
     positions: FloatArray
     ends: FloatArray
     counts: IntArray
-    kinds: dict[str, list[int]]
+    paths: list[_Path]
 
-    @property
-    def labels(self) -> list[str]:
-        return [site.label for site in self.run.sites]
-
-    def name(self, kind: str) -> str:
-        return f"{kind}: {int(self.counts[self.kinds[kind]].sum())} jumps"
+    def segments(self) -> list[Segments]:
+        """Return the jumps as lines in the cell, (n, 2, 3) in Å."""
+        cell, most = np.asarray(self.run.cell_A), self.counts.max()
+        return [
+            Segments(
+                path.label,
+                self.ends[path.members] @ cell,
+                path.colour,
+                0.6 + (_WIDEST - 0.6) * float(self.counts[path.members].mean() / most),
+                path.dash,
+            )
+            for path in self.paths
+        ]
 
 
 def _of(run: MigrationSummary) -> _Network | None:
     edges = np.asarray(run.edges).reshape(-1, 6)
     if len(edges) == 0:
         return None
-    positions = np.array([site.fractional for site in run.sites])
-    counts = edges[:, 5]
-    kinds: dict[str, list[int]] = {}
-    for index, (start, end) in enumerate(edges[:, :2]):
-        kinds.setdefault("–".join(sorted((run.sites[start].label, run.sites[end].label))), []).append(index)
-    ordered = sorted(kinds, key=lambda name: -counts[kinds[name]].sum())
-    ends = np.stack([positions[edges[:, 0]], positions[edges[:, 1]] + edges[:, 2:5]], axis=1)
-    return _Network(run, positions, ends, counts, {name: kinds[name] for name in ordered})
+    fractional = np.array([site.fractional for site in run.sites])
+    positions, counts = np.mod(fractional, 1.0), edges[:, 5]
+    steps = fractional[edges[:, 1]] - fractional[edges[:, 0]] + edges[:, 2:5]
+    starts = positions[edges[:, 0]]
+    return _Network(run, positions, np.stack([starts, starts + steps], axis=1), counts, _paths(run, counts))
 
 
-def _network(name: RunName, run: MigrationSummary) -> Plot | None:
+def _paths(run: MigrationSummary, counts: IntArray) -> list[_Path]:
+    groups: dict[tuple[str, bool], list[int]] = {}
+    for row, number_of_kind in enumerate(np.asarray(run.edge_kinds).tolist()):
+        kind = run.jump_kinds[number_of_kind]
+        groups.setdefault((path_name(kind), kind.plane == "interplane"), []).append(row)
+    ordered = sorted(groups.items(), key=lambda group: -counts[group[1]].sum())
+    paths = [
+        _Path(f"{name}: {int(counts[rows].sum())} jumps", _JUMP_COLOURS[index], "dash" if steep else "solid", rows)
+        for index, ((name, steep), rows) in enumerate(ordered[: len(_JUMP_COLOURS)])
+    ]
+    rest = [row for _, rows in ordered[len(_JUMP_COLOURS) :] for row in rows]
+    if rest:
+        paths.append(_Path(f"other paths: {int(counts[rest].sum())} jumps", GREY, "dot", rest))
+    return paths
+
+
+def path_name(kind: JumpKind) -> str:
+    """Return the name of the path of a kind of jump, the same in both directions."""
+    ends = "–".join(sorted((kind.start, kind.end)))
+    crossed = {None: "", "nothing": ", no common anion"}.get(kind.sharing, f", by a common {kind.sharing}")
+    return f"{ends} {round(2.0 * kind.length_A) / 2.0:.1f} Å, {kind.plane}{crossed}"
+
+
+def _network(name: RunName, run: MigrationSummary, *, in_space: bool) -> Plot | None:
     network = _of(run)
     if network is None:
         return None
-    cell = np.asarray(run.cell_A)
-    segments = [
-        (network.ends[members] @ cell, network.name(kind), _jump_colour(index), _width(network.counts, members))
-        for index, (kind, members) in enumerate(network.kinds.items())
-    ]
-    labels = network.labels
-    sites = [
-        (label, network.positions[[k for k, other in enumerate(labels) if other == label]] @ cell)
-        for label in dict.fromkeys(labels)
-    ]
     spans = [" and ".join(cluster.axes) for cluster in run.clusters]
     connected = (
         f"All jumps together connect the crystal along {' ; '.join(dict.fromkeys(spans))}. "
@@ -185,52 +259,47 @@ def _network(name: RunName, run: MigrationSummary) -> Plot | None:
         else "The observed jumps do not connect the crystal along any axis. "
     )
     return Plot(
-        f"network_{_safe_name(name.label)}",
+        f"network_{safe_name(name.label)}",
         f"Jumps between sites: {name.title}",
-        "Sites (points, larger for higher occupancy) and the observed jumps between them (lines, wider for more "
-        "jumps; those through a face of the cell end outside it). "
+        "Sites (diamonds, larger for higher occupancy; open: interstitials) and the observed jumps between them "
+        "(lines, wider for more jumps; those through a face of the cell end outside it). "
+        + _KINDS_OF_PATHS
         + connected
         + "The maps are views along each cell vector.",
         [_projection(network, axis) for axis in range(3)],
-        Surface((), (), sites, cell, segments),
+        Surface(np.asarray(run.cell_A), _sites(run), network.segments()) if in_space else None,
+        columns=2 if in_space else 3,
         height=370,
     )
-
-
-def _jump_colour(index: int) -> str:
-    return _JUMP_COLOURS[index % len(_JUMP_COLOURS)]
-
-
-def _width(counts: IntArray, members: list[int]) -> float:
-    share = float(counts[members].mean() / counts.max())
-    return 0.6 + (_WIDEST - 0.6) * share
 
 
 def _projection(network: _Network, axis: int) -> Panel:
     across, up = (other for other in range(3) if other != axis)
     ends, counts = network.ends, network.counts
     series: list[Series] = []
-    for index, (kind, members) in enumerate(network.kinds.items()):
+    for path in network.paths:
         for strong in (False, True):
-            edges = [k for k in members if (counts[k] > 0.5 * counts.max()) == strong]
+            edges = [k for k in path.members if (counts[k] > 0.5 * counts.max()) == strong]
             xs, ys = ([v for k in edges for v in (*ends[k, :, i].tolist(), None)] for i in (across, up))
             if edges:
                 width = 2.6 if strong else 1.0
                 series.append(
-                    Series(xs, ys, network.name(kind), "line", _jump_colour(index), width=width, opacity=0.75)
+                    Series(xs, ys, path.label, "line", path.colour, dash=path.dash, width=width, opacity=0.75)
                 )
-    labels, sites, x = network.labels, network.run.sites, network.positions
-    for index, label in enumerate(dict.fromkeys(labels)):
-        members = [k for k, other in enumerate(labels) if other == label]
+    sites, x = network.run.sites, network.positions
+    for markers in _sites(network.run):
+        members = [k for k, site in enumerate(sites) if site.label == markers.label]
         occupancy = float(np.mean([sites[k].occupancy for k in members]))
         series.append(
             Series(
                 x[members, across].tolist(),
                 x[members, up].tolist(),
-                label,
-                colour=ATOM_COLOURS[index % len(ATOM_COLOURS)],
+                markers.label,
+                colour=markers.colour,
+                marker=markers.marker,
+                filled=markers.filled,
                 size=4.0 + 5.0 * min(occupancy, 1.0),
-                hover=[f"{label} #{k}: {number(sites[k].occupancy, 2)} ions" for k in members],
+                hover=[f"{markers.label} #{k}: {number(sites[k].occupancy, 2)} ions" for k in members],
             )
         )
     return _view_along(np.asarray(network.run.cell_A), axis, series)
@@ -309,7 +378,7 @@ def _van_hove(name: RunName, run: MigrationSummary) -> Plot:
         spread = HeatMap(radii[shown].tolist(), maps.lags_ps.tolist(), _rounded(drawn), label)
         panels.append(Panel(x_label="distance (Å)", y_label="time (ps)", y_log=True, title=title, heat_map=spread))
     return Plot(
-        f"van_hove_{_safe_name(name.label)}",
+        f"van_hove_{safe_name(name.label)}",
         f"Van Hove functions: {name.title}",
         "Distance that an ion has moved after some time (left), and density of the other ions around its initial "
         "position (right; 1 is the mean). Separate ridges at the distances between sites are jumps; density that grows "

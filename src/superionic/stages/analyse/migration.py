@@ -52,6 +52,7 @@ def migration_records(
     """
     if settings.sites == "none":
         return (), ()
+    anions = sorted(element for element, charge in bench.oxidation_states.items() if charge < 0.0)
     tasks = []
     for each, analysed in runs:
         crystal = crystals.get(each.run.ordering.material.crystal) if settings.sites == "crystal" else None
@@ -64,6 +65,7 @@ def migration_records(
             run=each.trajectory,
             tracer_diffusivity_cm2_per_s=analysed.task.result.tracer_diffusivity_cm2_per_s,
             crystal=crystal,
+            anions=anions,
         )
         tasks.append(bench.task(f"sites and jumps in {each.run.label}", call))
     outcomes = bench.runner.gather(tasks)
@@ -86,7 +88,7 @@ class MigrationOfRun:
     flags: tuple[str, ...]
 
 
-@task(version=6)
+@task(version=7)
 def migration_task(
     context: Context,
     *,
@@ -98,6 +100,7 @@ def migration_task(
     run: Trajectory,
     tracer_diffusivity_cm2_per_s: Estimate,
     crystal: CrystalText | None = None,
+    anions: Sequence[str] = (),
 ) -> MigrationOfRun:
     """Locate sites, jumps, percolation, profiles and van Hove functions of one run."""
     from ase.data import atomic_masses, atomic_numbers, chemical_symbols
@@ -134,6 +137,7 @@ def migration_task(
             temperature_K,
             sites=None if known is None else known.sites,
             operations=framework_symmetry(cell, symbols, mean_positions) if known is None else known.operations,
+            anions_A=mean_positions[np.isin(symbols, anions)],
             grid_spacing_A=grid_spacing_A,
         )
     except AnalysisError as error:  # a run too short to show sites still has a diffusivity

@@ -14,8 +14,17 @@ from superionic.execution.runner import Failure, Outcome
 from superionic.execution.task import Context, Task, task
 from superionic.results.identity import OrderedCell, Ordering, ReferencePhase
 from superionic.results.orderings import EnumeratedOrdering, EnumeratedSpace, EnumerateResult, LeftOutCell
-from superionic.stages.base import Candidate, CrystalText, WithCandidates, Workbench, failures_of, read_parent
-from superionic.stages.enumerate.learned import learned_orderings
+from superionic.stages.base import (
+    Candidate,
+    ChosenPotential,
+    CrystalText,
+    WithCandidates,
+    Workbench,
+    failures_of,
+    read_parent,
+)
+from superionic.stages.enumerate.large_cells import LargeDraws, draw
+from superionic.stages.enumerate.learned import learn_energies, learned_orderings
 from superionic.stages.enumerate.pooled import NumberedOrderings, lowest_of_all_cells
 from superionic.stages.enumerate.spaces import (
     KeptOrderings,
@@ -25,6 +34,7 @@ from superionic.stages.enumerate.spaces import (
 )
 
 if TYPE_CHECKING:
+    from superionic.settings.draws import DrawSettings
     from superionic.settings.enumerate import EnumerateSettings, MonteCarloSettings
 
 
@@ -102,6 +112,34 @@ def run(
         reasons = "; ".join(f"{failure.label}: {failure.reason}" for failure in failures)
         raise StageError(f"no space has any ordering ({reasons})", where=bench.stage)
     return WithCandidates(EnumerateResult(tuple(enumerated), tuple(failures), tuple(left_out)), tuple(candidates))
+
+
+def large_draws(
+    settings: DrawSettings,
+    enumeration: EnumerateSettings,
+    bench: Workbench,
+    spaces: Sequence[Space],
+    potential: ChosenPotential,
+) -> LargeDraws:
+    """Draw orderings of a large cell of each material by energies that a potential gives in its small cells.
+
+    Parameters
+    ----------
+    settings, enumeration
+        The sections ``transport.draws`` and ``enumerate``.
+    bench
+        The workbench, at the stage that runs the draws.
+    spaces
+        The small cells.
+    potential
+        The potential whose energies order the ions.
+    """
+    failures: list[Failure] = []
+    thermal = enumeration.model_copy(update={"method": "monte-carlo"})
+    small = [c for c in _compositions(thermal, bench, spaces, failures) if c.method == "monte-carlo"]
+    learned, failed = learn_energies(settings, bench, [(c.cell, c.problem) for c in small], potential)
+    drawn = draw(settings, bench, learned, potential)
+    return replace(drawn, failures=(*failures, *failed, *drawn.failures))
 
 
 def references(bench: Workbench, inputs: Sequence[CrystalText]) -> list[Candidate]:

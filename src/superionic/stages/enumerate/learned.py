@@ -75,8 +75,24 @@ class OrderingEnergy:
 
 
 @dataclass
-class _Job:
-    """The state of one composition between rounds."""
+class LearnedSpace:
+    """The energies of orderings of one composition, and the state of learning between rounds.
+
+    Attributes
+    ----------
+    cell, problem
+        Cell and composition.
+    upcoming
+        The task whose orderings are evaluated next.
+    proposals, evaluated
+        The tasks of all rounds, and for each the indices of its orderings that have an energy.
+    evaluations
+        The energies, in the same order.
+    failed
+        Number of evaluations that failed.
+    error_on_met_meV_per_atom
+        If Monte Carlo reached no ordering without an energy: error of the last fit on all that it reached.
+    """
 
     cell: OrderedCell
     problem: OrderingProblem
@@ -85,6 +101,13 @@ class _Job:
     evaluated: list[list[int]] = field(default_factory=list)
     evaluations: list[Task[OrderingEnergy]] = field(default_factory=list)
     failed: int = 0
+    error_on_met_meV_per_atom: float | None = None
+
+    @property
+    def structures(self) -> list[Atoms]:
+        """The evaluated orderings on the sites of their crystal: parts of tasks' results."""
+        rounds = zip(self.proposals, self.evaluated, strict=True)
+        return [proposal.result.atoms[index] for proposal, indices in rounds for index in indices]
 
 
 def learned_orderings(
@@ -113,6 +136,36 @@ def learned_orderings(
     """
     from superionic.enumeration.learning import FEWEST_ENERGIES
 
+    drawn: dict[OrderedCell, Task[KeptOrderings]] = {}
+    learned, failures = learn_energies(settings, bench, spaces, potential)
+    for job in learned:
+        if len(job.evaluations) < FEWEST_ENERGIES:
+            reason = f"{len(job.evaluations)} energies are too few for a surrogate, {job.failed} failed"
+            failures.append(Failure(f"Monte Carlo of {job.cell.id}", reason, job.upcoming.key))
+        else:
+            drawn[job.cell] = _draw(job, bench, potential, settings)
+    return drawn, failures
+
+
+def learn_energies(
+    settings: MonteCarloSettings,
+    bench: Workbench,
+    spaces: Sequence[tuple[OrderedCell, OrderingProblem]],
+    potential: ChosenPotential,
+) -> tuple[list[LearnedSpace], list[Failure]]:
+    """Evaluate orderings in rounds until a surrogate is right about those that Monte Carlo visits.
+
+    Parameters are those of :func:`learned_orderings`.
+
+    Returns
+    -------
+    learned
+        The energies of each composition, in the order in which they ended.
+    failures
+        Evaluations and rounds that failed.
+    """
+    from superionic.enumeration.learning import FEWEST_ENERGIES
+
     jobs = []
     for cell, problem in spaces:
         call = start_task.of(
@@ -123,33 +176,30 @@ def learned_orderings(
             initial=settings.initial,
             seed=bench.seed_for(cell.id, "start"),
         )
-        jobs.append(_Job(cell, problem, bench.task(f"first orderings of {cell.id}", call)))
-    drawn: dict[OrderedCell, Task[KeptOrderings]] = {}
+        jobs.append(LearnedSpace(cell, problem, bench.task(f"first orderings of {cell.id}", call)))
+    learned: list[LearnedSpace] = []
     failures: list[Failure] = []
     for number in range(settings.max_rounds + 1):
         if not jobs:
             break
-        unfinished: list[tuple[_Job, Outcome[Requested]]] = []
+        unfinished: list[tuple[LearnedSpace, Outcome[Requested]]] = []
         for job, outcome in zip(jobs, bench.runner.gather([job.upcoming for job in jobs]), strict=True):
             if outcome.failure is not None:
                 failures.append(outcome.failure)
             elif _is_converged(outcome.value, settings.tolerance_meV_per_atom):
-                error_on_met = outcome.value.error_on_met_meV_per_atom
-                drawn[job.cell] = _draw(job, bench, potential, settings, error_on_met)
+                job.error_on_met_meV_per_atom = outcome.value.error_on_met_meV_per_atom
+                learned.append(job)
             else:
                 unfinished.append((job, outcome))
         failures += _evaluate(settings.relax_steps, bench, unfinished, potential, number)
         jobs = []
         for job, _ in unfinished:
-            if len(job.evaluations) < FEWEST_ENERGIES:
-                reason = f"{len(job.evaluations)} energies are too few for a surrogate, {job.failed} failed"
-                failures.append(Failure(f"Monte Carlo of {job.cell.id}", reason, job.upcoming.key))
-            elif number == settings.max_rounds:
-                drawn[job.cell] = _draw(job, bench, potential, settings, None)
+            if len(job.evaluations) < FEWEST_ENERGIES or number == settings.max_rounds:
+                learned.append(job)
             else:
                 job.upcoming = _propose(job, bench, settings, number + 1)
                 jobs.append(job)
-    return drawn, failures
+    return learned, failures
 
 
 def _is_converged(requested: Requested, tolerance: float) -> bool:
@@ -161,7 +211,7 @@ def _is_converged(requested: Requested, tolerance: float) -> bool:
 def _evaluate(
     relax_steps: int,
     bench: Workbench,
-    jobs: Sequence[tuple[_Job, Outcome[Requested]]],
+    jobs: Sequence[tuple[LearnedSpace, Outcome[Requested]]],
     potential: ChosenPotential,
     number: int,
 ) -> list[Failure]:
@@ -188,7 +238,7 @@ def _evaluate(
     return failures
 
 
-def _propose(job: _Job, bench: Workbench, settings: MonteCarloSettings, number: int) -> Task[Requested]:
+def _propose(job: LearnedSpace, bench: Workbench, settings: MonteCarloSettings, number: int) -> Task[Requested]:
     call = propose_task.of(
         problem=job.problem,
         known=_known(job, settings),
@@ -199,7 +249,7 @@ def _propose(job: _Job, bench: Workbench, settings: MonteCarloSettings, number: 
 
 
 def _draw(
-    job: _Job, bench: Workbench, potential: ChosenPotential, settings: MonteCarloSettings, error_on_met: float | None
+    job: LearnedSpace, bench: Workbench, potential: ChosenPotential, settings: MonteCarloSettings
 ) -> Task[KeptOrderings]:
     call = draw_task.of(
         problem=job.problem,
@@ -209,14 +259,14 @@ def _draw(
         tolerance_meV_per_atom=settings.tolerance_meV_per_atom,
         potential_name=potential.name,
         failed=job.failed,
-        error_on_met_meV_per_atom=error_on_met,
+        error_on_met_meV_per_atom=job.error_on_met_meV_per_atom,
         displacements_A=[evaluation.result.largest_displacement_A for evaluation in job.evaluations],
         fits=[proposal.result.fit for proposal in job.proposals[1:]],
     )
     return bench.task(f"orderings of {job.cell.id}", call)
 
 
-def _known(job: _Job, settings: MonteCarloSettings) -> Known:
+def _known(job: LearnedSpace, settings: MonteCarloSettings) -> Known:
     return Known(
         temperature_K=settings.temperature_K,
         n_sweeps=settings.n_sweeps,

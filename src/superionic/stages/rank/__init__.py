@@ -134,6 +134,33 @@ def run(
     return WithCandidates(result, tuple(distinct))
 
 
+def relax_draws(
+    settings: RankSettings, bench: Workbench, candidates: Sequence[Candidate], potential: ChosenPotential
+) -> tuple[list[Candidate], list[Failure]]:
+    """Relax orderings of large cells as the ranking relaxes those of small ones, every one to the end, but by FIRE.
+
+    Quasi-Newton methods solve for all coordinates at once in each step, which takes minutes for 2,560 atoms.
+
+    Parameters
+    ----------
+    settings
+        The ``rank`` section.
+    bench
+        The workbench, at the stage that runs them.
+
+    Returns
+    -------
+    candidates, failures
+        Those that were relaxed, with their energies, and the failures. Equal ones are not merged.
+    """
+    by_fire = settings.model_copy(update={"optimizer": "FIRE"})
+    relaxations = Relaxations(bench, potential, by_fire, " in large cells")
+    members = [Member(candidate, candidate.structure) for candidate in candidates]
+    relaxations.finish(members, "draws")
+    relaxed = [_ranked(*one).candidate for one in relaxations.relaxed(members)]
+    return relaxed, [member.failure for member in members if member.failure is not None]
+
+
 def _demand(ranked: Sequence[_Ranked], references: Sequence[Candidate], failures: Sequence[Failure]) -> None:
     """Raise an error if no ordering, or not every reference, could be relaxed."""
     if all(one.candidate.is_reference for one in ranked):

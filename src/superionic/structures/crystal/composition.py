@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ from superionic.structures.crystal.equations import (
     compact_supercell,
 )
 from superionic.structures.crystal.occupancies import substitute, with_occupancies
-from superionic.structures.crystal.supercells import Supercell
+from superionic.structures.crystal.supercells import Supercell, SupercellSites
 
 __all__ = [
     "MAX_DEVIATION",
@@ -42,6 +42,7 @@ __all__ = [
     "compact_supercell",
     "fitting_indices",
     "integer_compositions",
+    "repeated_composition",
     "smallest_index",
     "substitute",
 ]
@@ -204,6 +205,27 @@ def integer_compositions(
             )
         )
     return result
+
+
+def repeated_composition(
+    composition: IntegerComposition, sites: SupercellSites, larger: SupercellSites
+) -> IntegerComposition:
+    """Return a composition of a supercell in one that is several times as large.
+
+    Parameters
+    ----------
+    composition, sites
+        The composition, and the sites of its supercell.
+    larger
+        The sites of the larger supercell of the same crystal.
+    """
+    times = larger.n_sites // sites.n_sites
+    orbits = [{sites.orbits[i] for i in group} for group in composition.groups]
+    return replace(
+        composition,
+        counts=tuple({species: times * n for species, n in counts.items()} for counts in composition.counts),
+        groups=tuple(tuple(i for i, orbit in enumerate(larger.orbits) if orbit in own) for own in orbits),
+    )
 
 
 def smallest_index(

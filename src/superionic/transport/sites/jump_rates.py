@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superionic.transport.sites.positions import SiteSet
+from superionic.transport.sites.sharing import Sharing, sharing_of
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
+
+STEEPEST_IN_PLANE_DEG: Final = 30.0
+"""Jumps that leave the ab plane of the cell by a larger angle go from one plane to another."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +74,15 @@ class JumpNetwork:
         (n,) number of jumps.
     site_time_ps
         (n_sites,) total time of ions on each site.
+    shared_anions
+        (n,) anions that the polyhedra of both ends have in common; None if no anions are known.
     """
 
     sites: SiteSet
     rows: IntArray
     counts: IntArray
     site_time_ps: FloatArray
+    shared_anions: IntArray | None = None
 
     @property
     def rates_per_ps(self) -> FloatArray:
@@ -82,11 +90,22 @@ class JumpNetwork:
         return np.asarray(self.counts / self.site_time_ps[self.rows[:, 0]])
 
     @property
+    def vectors_A(self) -> FloatArray:
+        """(n, 3) from the start to the end."""
+        x = self.sites.fractional
+        return np.asarray((x[self.rows[:, 1]] - x[self.rows[:, 0]] + self.rows[:, 2:]) @ self.sites.cell_A)
+
+    @property
     def lengths_A(self) -> FloatArray:
         """(n,) lengths of the jumps."""
-        x = self.sites.fractional
-        vectors = (x[self.rows[:, 1]] - x[self.rows[:, 0]] + self.rows[:, 2:]) @ self.sites.cell_A
-        return np.asarray(np.linalg.norm(vectors, axis=1))
+        return np.asarray(np.linalg.norm(self.vectors_A, axis=1))
+
+    @property
+    def elevations_deg(self) -> FloatArray:
+        """(n,) angles between the jumps and the ab plane of the cell, from 0 to 90°."""
+        normal = np.cross(self.sites.cell_A[0], self.sites.cell_A[1])
+        sines = np.abs(self.vectors_A @ (normal / np.linalg.norm(normal))) / self.lengths_A
+        return np.asarray(np.degrees(np.arcsin(np.minimum(sines, 1.0))))
 
     def kind_names(self, *, length_step_A: float = 0.5) -> tuple[str, ...]:
         """Return the kind of each pair, the same in both directions, by labels and length, such as "4g–4h 3.5 Å"."""
@@ -97,32 +116,45 @@ class JumpNetwork:
         return tuple(names)
 
     def kinds(self, *, length_step_A: float = 0.5) -> list[JumpKind]:
-        """Group the pairs by labels, direction and length, the most frequent first."""
-        lengths = self.lengths_A
-        groups: dict[tuple[str, str, float], list[int]] = {}
+        """Return the kinds of jumps, the most frequent first; see :meth:`grouped`."""
+        return [kind for kind, _ in self.grouped(length_step_A=length_step_A)]
+
+    def grouped(self, *, length_step_A: float = 0.5) -> list[tuple[JumpKind, IntArray]]:
+        """Group the pairs by labels, direction, length, plane and common anions, the most frequent kind first.
+
+        Returns
+        -------
+        list of (JumpKind, IntArray)
+            Each kind, and the indices of its pairs in `rows`.
+        """
+        lengths, elevations = self.lengths_A, self.elevations_deg
+        groups: dict[tuple[str, str, float, bool, int | None], list[int]] = {}
         for k, row in enumerate(self.rows):
             step = round(float(lengths[k]) / length_step_A) * length_step_A
-            groups.setdefault((self.sites.labels[row[0]], self.sites.labels[row[1]], step), []).append(k)
+            steep = bool(elevations[k] > STEEPEST_IN_PLANE_DEG)
+            shared = None if self.shared_anions is None else int(self.shared_anions[k])
+            labels = self.sites.labels[row[0]], self.sites.labels[row[1]]
+            groups.setdefault((*labels, step, steep, shared), []).append(k)
         time = {label: float(self.site_time_ps[k].sum()) for label, k in self.sites.kinds.items()}
-        kinds = [
-            JumpKind.of(
-                start,
-                end,
-                float(np.average(lengths[k], weights=self.counts[k])),
-                int(self.counts[k].sum()),
-                time[start],
-            )
-            for (start, end, _), k in groups.items()
-        ]
-        return sorted(kinds, key=lambda kind: (-kind.count, kind.start, kind.end, kind.length_A))
+        kinds: list[tuple[JumpKind, IntArray]] = []
+        for (start, end, _, _, shared), members in groups.items():
+            rows = np.array(members, dtype=np.int64)
+            weights = self.counts[rows]
+            length, elevation = (float(np.average(x[rows], weights=weights)) for x in (lengths, elevations))
+            kinds.append((JumpKind.of(start, end, length, int(weights.sum()), time[start], elevation, shared), rows))
+        return sorted(kinds, key=lambda each: (-each[0].count, each[0].start, each[0].end, each[0].length_A))
 
 
 @dataclass(frozen=True)
 class JumpKind:
-    """All jumps from one kind of site to another, of about one length.
+    """All jumps from one kind of site to another, of about one length, in the ab plane or out of it.
 
     Attributes
     ----------
+    elevation_deg
+        Mean angle between the jumps and the ab plane of the run's cell.
+    shared_anions
+        Anions that the polyhedra of both sites have in common; None if no anions are known.
     rate_per_ps, interval68_per_ps, interval95_per_ps
         Jumps per ps of an ion on such a site, with exact Poisson intervals.
     """
@@ -134,12 +166,33 @@ class JumpKind:
     rate_per_ps: float
     interval68_per_ps: tuple[float, float]
     interval95_per_ps: tuple[float, float]
+    elevation_deg: float
+    shared_anions: int | None
+
+    @property
+    def plane(self) -> Literal["intraplane", "interplane"]:
+        """Whether the jumps stay in the ab plane of the cell (within 30°) or go to another."""
+        return "interplane" if self.elevation_deg > STEEPEST_IN_PLANE_DEG else "intraplane"
+
+    @property
+    def sharing(self) -> Sharing | None:
+        """What the polyhedra of both sites share, and the jump crosses; None if no anions are known."""
+        return None if self.shared_anions is None else sharing_of(self.shared_anions)
 
     @classmethod
-    def of(cls, start: str, end: str, length_A: float, count: int, time_ps: float) -> JumpKind:
+    def of(
+        cls,
+        start: str,
+        end: str,
+        length_A: float,
+        count: int,
+        time_ps: float,
+        elevation_deg: float,
+        shared_anions: int | None,
+    ) -> JumpKind:
         """Compute the rates from a count and the time on the starting sites."""
         one, two = poisson_limits(count, 0.6827), poisson_limits(count, 0.9545)
         return cls(
             start, end, length_A, count, count / time_ps,
-            (one[0] / time_ps, one[1] / time_ps), (two[0] / time_ps, two[1] / time_ps),
+            (one[0] / time_ps, one[1] / time_ps), (two[0] / time_ps, two[1] / time_ps), elevation_deg, shared_anions,
         )  # fmt: skip

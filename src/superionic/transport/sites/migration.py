@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from superionic.transport.sites.percolation import (
     network_spans,
 )
 from superionic.transport.sites.positions import SiteSet, density_basins, merge_by_symmetry
+from superionic.transport.sites.sharing import shared_anions
 from superionic.units import BOLTZMANN_EV_PER_K
 
 FloatArray = NDArray[np.float64]
@@ -99,6 +100,7 @@ def analyse_migration(
     *,
     sites: SiteSet | None = None,
     operations: tuple[IntArray, FloatArray] | None = None,
+    anions_A: FloatArray | None = None,
     grid_spacing_A: float = 0.25,
     commit: float = COMMIT,
 ) -> Migration:
@@ -119,6 +121,8 @@ def analyse_migration(
         density.
     operations
         Rotations and translations of the average crystal in this cell, by which equivalent sites share a label.
+    anions_A
+        (m, 3) mean positions of the anions, whose polyhedra around the sites tell what a jump crosses.
     commit
         Fraction of the way to the next site that completes a jump
         (:class:`~superionic.transport.sites.jumps.SiteTracker`).
@@ -145,6 +149,8 @@ def analyse_migration(
         pairs.add(positions, drift)
     occupation = tracker.result(frame_interval_ps)
     network = occupation.edges()
+    if anions_A is not None and len(anions_A):
+        network = replace(network, shared_anions=shared_anions(all_sites, network.rows, anions_A))
     alone, together = ((), ()) if temperature_K is None else _spans(network, temperature_K)
     profiles = () if temperature_K is None else tuple(_profiles(network, density, temperature_K))
     concerted = concerted_jumps(occupation)

@@ -110,8 +110,10 @@ class MigrationSummary:
     edges
         (n, 6) jumps between pairs of sites: from, to (indices into `sites`), cell of the end relative to the start
         (three integers), and their number; at most 2000 rows.
+    edge_kinds
+        (n,) kind of each of these jumps: an index into `jump_kinds`.
     jump_kinds
-        Jumps by labels, direction and length, the most frequent first.
+        Jumps by labels, direction, length, plane and what they cross, the most frequent first.
     n_jumps, back_jumps
         Number of jumps, and the share that undid the previous one; None if no jump followed another.
     concerted
@@ -143,6 +145,7 @@ class MigrationSummary:
     sites: tuple[Site, ...]
     site_kinds: tuple[SiteKind, ...]
     edges: IntArray
+    edge_kinds: IntArray
     jump_kinds: tuple[JumpKind, ...]
     n_jumps: int
     back_jumps: float | None
@@ -191,12 +194,17 @@ class MigrationSummary:
         """
         occupation, network = migration.occupation, migration.network
         jump = occupation.jump_diffusivity().scaled(A2_PER_PS_TO_CM2_PER_S)
+        kinds = network.grouped()
+        edge_kinds = np.zeros(len(network.rows), dtype=np.int64)
+        for number, (_, members) in enumerate(kinds):
+            edge_kinds[members] = number
         return cls(
             cell_A=np.asarray(occupation.sites.cell_A),
             sites=_sites(occupation),
             site_kinds=_site_kinds(occupation, refined_occupancies or {}),
             edges=np.column_stack([network.rows, network.counts])[:_MOST_EDGES],
-            jump_kinds=tuple(network.kinds()),
+            edge_kinds=edge_kinds[:_MOST_EDGES],
+            jump_kinds=tuple(kind for kind, _ in kinds),
             n_jumps=occupation.n_jumps,
             back_jumps=occupation.back_jumps if math.isfinite(occupation.back_jumps) else None,
             concerted=migration.concerted,
