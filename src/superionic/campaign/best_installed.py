@@ -22,11 +22,14 @@ class FirstPotential:
         As a campaign file names them; no model for the default of the engine.
     reason
         Why it was taken.
+    better
+        The next more accurate one and how to install it; empty where there is none, or a potential was named.
     """
 
     engine: str
     model: str | None
     reason: str
+    better: str = ""
 
     @property
     def name(self) -> str:
@@ -66,16 +69,18 @@ def first_potential(named: str | None = None, *, is_installed: Callable[[str], b
     )
     best = next(((one, family) for one, family in ranked if _is_there(one, family, there)), None)
     better = [pair for pair in ranked if best is None or pair[0].force_error_meV_per_A < best[0].force_error_meV_per_A]
-    hint = "".join(
-        f"; better: {one.model} ({one.force_error_meV_per_A:.0f}), superionic engines install {family.name}"
+    next_better = "".join(
+        f"{one.model} ({one.force_error_meV_per_A:.0f}), superionic engines install {family.name}"
         + (", which then downloads its weights" if one.file else "")
         for one, family in better[:1]
     )
+    hint = f"; better: {next_better}" if next_better else ""
     if best is None:
-        return FirstPotential(_FALLBACK, None, f"none is installed yet: superionic engines install {_FALLBACK}{hint}")
+        reason = f"none is installed yet: superionic engines install {_FALLBACK}{hint}"
+        return FirstPotential(_FALLBACK, None, reason, next_better)
     one, family = best
     reason = f"the best installed: forces {one.force_error_meV_per_A:.0f} meV/Å off PBE's on Li3YCl6{hint}"
-    return FirstPotential(family.name, one.model, reason)
+    return FirstPotential(family.name, one.model, reason, next_better)
 
 
 def _is_there(one: MeasuredModel, family: Model, is_installed: Callable[[str], bool]) -> bool:

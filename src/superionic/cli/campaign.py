@@ -112,7 +112,7 @@ def check_command(
     if as_json:
         typer.echo(json.dumps(plan.to_dict(), indent=1))
         return
-    show_plan(opened, plan)
+    show_plan(opened.file.name, plan)
     if cluster is not None:
         show_site(*opened.fit_site(cluster), plan)
 
@@ -280,13 +280,13 @@ def _write(path: Path, text: str) -> None:
         raise storage_error(error, where=path, doing="write the file") from error
 
 
-def show_plan(campaign: Campaign, plan: Plan) -> None:
-    """Print the plan of a campaign."""
+def show_plan(name: str, plan: Plan) -> None:
+    """Print the plan of the campaign of this name."""
     console = Console()
-    console.print(f"[bold]{escape(campaign.file.name)}[/]: the campaign file is valid")
-    for name, notes in plan.notes.items():
+    console.print(f"[bold]{escape(name)}[/]: the campaign file is valid")
+    for crystal, notes in plan.notes.items():
         for note in notes:
-            console.print(f"[yellow]note:[/] {escape(name)}: {escape(note)}", highlight=False)
+            console.print(f"[yellow]note:[/] {escape(crystal)}: {escape(note)}", highlight=False)
     spaces = Table("crystal", "composition", "formula", "atoms", "raw orderings", "distinct", "off refinement")
     for space in plan.spaces:
         spaces.add_row(
@@ -308,10 +308,10 @@ def show_plan(campaign: Campaign, plan: Plan) -> None:
         costs = _hours(line.cpu_hours), spent, line.basis
         stages.add_row(line.stage, line.work, *costs, f"{line.megabytes:.1f} MB")
     console.print(stages)
-    engines = ", ".join(f"{name} ({kind})" for name, kind in plan.engines.items()) or "none needed"
+    engines = ", ".join(f"{engine} ({kind})" for engine, kind in plan.engines.items()) or "none needed"
     console.print(f"engines: {engines}")
-    for name, caution in plan.cautions.items():
-        console.print(f"[yellow]caution:[/] {escape(f'potential {name}: {caution}')}.", highlight=False)
+    for potential, caution in plan.cautions.items():
+        console.print(f"[yellow]caution:[/] {escape(f'potential {potential}: {caution}')}.", highlight=False)
     spent = f", of which {_hours(plan.spent_cpu_hours)} already spent" if plan.spent_cpu_hours > 0.0 else ""
     wait = f"{_hours(plan.wall_hours)}{' more' if spent else ''} with {plan.workers} workers"
     console.print(f"estimated: {_hours(plan.cpu_hours)} of CPU time{spent}; {wait}")

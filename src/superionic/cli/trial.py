@@ -1,4 +1,4 @@
-"""The verb try: a first look at a crystal."""
+"""The verb try: a first look at a crystal, and a screening of its conductivity."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from superionic.cli.progress import run_progress
 from superionic.shown import number_text
 
 if TYPE_CHECKING:
-    from superionic.campaign.trial import FirstLook, TrialTemperature
+    from collections.abc import Sequence
+
+    from superionic.campaign.trial import TrialResult
+    from superionic.campaign.trial.first_look import FirstLook, TrialTemperature
+    from superionic.campaign.trial.screening import Screening
     from superionic.transport.estimate import Estimate
 
 
@@ -23,48 +27,113 @@ if TYPE_CHECKING:
 def try_command(
     stated: StatedCrystal,
     crystal: CrystalArgument,
+    quick: Annotated[bool, typer.Option("--quick", help="Take the first look alone, in about a minute.")] = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what would be run and what it costs, by timing some steps; run nothing.")
     ] = False,
     potential: Annotated[
-        str, typer.Option(help="Potential that runs it: nep89, or an engine with its usual model, such as chgnet.")
+        str,
+        typer.Option(help="Potential of the first look: nep89, or an engine with its usual model, such as chgnet."),
     ] = "nep89",
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="Potential that labels for the student: ENGINE or ENGINE:MODEL.",
+            show_default="the most accurate that is installed",
+        ),
+    ] = None,
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="Where the campaign and its runs go.", show_default="try-NAME")
+        Path | None, typer.Option("--folder", help="Where the campaigns and their runs go.", show_default="try-NAME")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.", show_default="one per core")] = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look, in about a minute, whether and how a crystal conducts: hot runs by a fast potential in the refined cell.
+    """Say whether and how a crystal conducts and, to about a decade, how well.
 
-    It tells conductors from insulators, along which axes ions move, and whether the framework holds. It gives no
-    conductivity at room temperature: for that, write a campaign (superionic init).
+    The first look takes about a minute: hot runs by a fast potential in the refined cell tell conductors from
+    insulators, along which axes ions move, and whether the framework holds. If ions move, a student of the most
+    accurate potential at hand gives σ(T), the activation energy and σ(300 K), in some ten minutes on two cores. That is
+    a screening: its intervals include what such numbers were worth on measured crystals or, before enough were tried,
+    a stated assumption.
     """
-    from superionic.campaign.trial import Trial, named_potential
+    from superionic.campaign.trial import Trial, named_potential, named_teacher
     from superionic.cli.campaign import show_plan
     from superionic.results.document import to_json
 
-    trial = Trial(crystal, folder=folder, potential=named_potential(potential), options=stated.options())
+    trial = Trial(
+        crystal,
+        folder=folder,
+        potential=named_potential(potential),
+        teacher=None if teacher is None else named_teacher(teacher),
+        options=stated.options(),
+    )
     if plan:
-        made = trial.plan()
+        made = trial.plan(quick=quick)
         if as_json:
             typer.echo(json.dumps(made.to_dict(), indent=1))
         else:
-            show_plan(trial.campaign(), made)
+            for name, half in (("first look", made.first_look), ("screening", made.screening)):
+                if half is not None:
+                    show_plan(name, half)
         return
     with run_progress(quiet=quiet or as_json) as reporter:
-        look = trial.run(reporter=reporter, workers=workers)
+        tried = trial.run(quick=quick, reporter=reporter, workers=workers)
     if as_json:
-        typer.echo(to_json(look, kind="superionic first look"), nl=False)
+        typer.echo(to_json(tried, kind="superionic trial"), nl=False)
     else:
-        _show(look)
+        _show(tried)
 
 
-def _show(look: FirstLook) -> None:
+def _show(tried: TrialResult) -> None:
     console = Console(soft_wrap=True)
-    table = Table("T (K)", "length (ps)", "D* (cm²/s)", f"hops per {look.mobile_ion}", "framework", "paths")
-    for each in look.temperatures:
+    if tried.first_look is not None:
+        _show_look(console, tried.first_look)
+    if tried.screening is not None:
+        _show_screening(console, tried.screening)
+    else:
+        console.print(f"{tried.ended}; for more, write a campaign: superionic init CRYSTAL", highlight=False)
+
+
+def _show_look(console: Console, look: FirstLook) -> None:
+    _show_runs(console, look.temperatures, look.mobile_ion)
+    for caution in look.cautions:
+        console.print(f"caution: {caution}", style="yellow", highlight=False)
+    console.print(f"[bold]{look.formula} {look.verdict}[/]: {look.reason}", highlight=False)
+    console.print(f"by {look.potential}, {look.n_atoms} atoms in the refined cell ({look.campaign})", highlight=False)
+
+
+def _show_screening(console: Console, seen: Screening) -> None:
+    _show_runs(console, seen.temperatures, seen.mobile_ion)
+    for caution in seen.cautions:
+        console.print(f"caution: {caution}", style="yellow", highlight=False)
+    if seen.conductivity is None:
+        console.print(f"[bold]no σ(300 K)[/]: {seen.reason}", highlight=False)
+    else:
+        at = seen.conductivity
+        (low, high), (lowest, highest) = at.interval68_S_per_cm, at.interval95_S_per_cm
+        value = "" if at.is_upper_bound else f" = {_millisiemens(at.value_S_per_cm)} mS/cm"
+        console.print(
+            f"[bold]screening: σ({at.temperature_K:g} K){value}[/], 68 %: {_millisiemens(low)} to "
+            f"{_millisiemens(high)}, 95 %: {_millisiemens(lowest)} to {_millisiemens(highest)} mS/cm",
+            highlight=False,
+        )
+    if seen.Ea_eV is not None:
+        console.print(f"Ea = {number_text(seen.Ea_eV, seen.Ea_error_eV)} eV", highlight=False)
+    console.print(seen.model_error.words, highlight=False)
+    console.print(
+        f"by a student of {seen.teacher} ({seen.n_labels} labels), {seen.n_atoms} atoms in the refined cell",
+        highlight=False,
+    )
+    console.print("what would make it better:", highlight=False)
+    for improvement in seen.improvements:
+        console.print(f"  {improvement}", highlight=False)
+    console.print(f"go on from {seen.campaign}; its report: superionic report {seen.campaign}", highlight=False)
+
+
+def _show_runs(console: Console, runs: Sequence[TrialTemperature], mobile_ion: str) -> None:
+    table = Table("T (K)", "length (ps)", "D* (cm²/s)", f"hops per {mobile_ion}", "framework", "paths")
+    for each in runs:
         table.add_row(
             f"{each.temperature_K:g}",
             f"{each.length_ps:g}",
@@ -74,11 +143,10 @@ def _show(look: FirstLook) -> None:
             _paths(each),
         )
     console.print(table)
-    for caution in look.cautions:
-        console.print(f"caution: {caution}", style="yellow", highlight=False)
-    console.print(f"[bold]{look.formula} {look.verdict}[/]: {look.reason}", highlight=False)
-    console.print(f"by {look.potential}, {look.n_atoms} atoms in the refined cell; no σ at room temperature follows")
-    console.print(f"go on from {look.campaign}, or write a campaign: superionic init CRYSTAL", highlight=False)
+
+
+def _millisiemens(value_S_per_cm: float) -> str:
+    return f"{1000 * value_S_per_cm:.2g}"
 
 
 def _diffusivity(estimate: Estimate) -> str:

@@ -165,6 +165,11 @@ class DistilOnPolicy(Section):
         description="Runs of each student in a round, at temperatures spread from the lowest of `temperatures_K` to "
         "`explore.temperature_K`: every second one at a constant volume within the window, the others at the pressure.",
     )
+    constant_pressure: bool = Field(
+        default=True,
+        description="Whether every second of these runs is at the pressure; if not, all are at constant volumes within "
+        "the window, which is enough for a transport that keeps the cell.",
+    )
     run_ps: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1), AfterValidator(_growing)] = Field(
         default=(4.0, 8.0, 15.0), description="Their lengths in ps, by round; the last one holds for further rounds."
     )

@@ -121,8 +121,7 @@ def runs_of(
     chains = []
     for member, student, start, temperature, index, place in plans:
         label = f"round {number} run {index + 1} of {start.candidate.id} {temperature:g} K by student {member + 1}"
-        constant_pressure = index % 2 == 1
-        if constant_pressure:
+        if own.constant_pressure and index % 2 == 1:
             atoms = start.seed.result.atoms
             md = md_settings(settings, temperature, "npt", cell_motion=settings.cell_motion)
         else:
