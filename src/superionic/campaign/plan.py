@@ -693,8 +693,8 @@ class _Costs:
         learning = students * passes * atoms * _STUDENT_TRAINING_S_PER_ATOM
         compared = ", runs of the teacher for comparison" if own.compare_runs else ""
         work = (
-            f"up to {learned + gate} labels by the teacher, {students} students, {own.rounds} rounds of "
-            f"{students * own.runs} runs{compared}"
+            f"up to {learned + gate} labels by the teacher, {students} student{'s' * (students > 1)}, {own.rounds} "
+            f"rounds of {students * own.runs} runs{compared}"
         )
         epochs = settings.epochs + (own.rounds - 1) * settings.refit_epochs + own.final_epochs
         segments = students * -(-epochs // settings.epochs_per_segment)

@@ -146,7 +146,8 @@ def _show_runs(console: Console, runs: Sequence[TrialTemperature], mobile_ion: s
 
 
 def _millisiemens(value_S_per_cm: float) -> str:
-    return f"{1000 * value_S_per_cm:.2g}"
+    value = 1000 * value_S_per_cm
+    return f"{value:.0f}" if 100 <= value < 1e5 else f"{value:.2g}"
 
 
 def _diffusivity(estimate: Estimate) -> str:

@@ -60,7 +60,8 @@ def test_from_the_command_line_and_again_without_computing(tmp_path, monkeypatch
         main([*by_pair, "--plan", "--json"])
     said = json.loads(capsys.readouterr().out)
     assert said["first_look"]["spaces"][0]["formula"] == said["screening"]["spaces"][0]["formula"] == "LiCl"
-    assert "labels by the teacher, 1 students" in said["screening"]["stages"][2]["work"]
+    work = {line["stage"]: line["work"] for line in said["screening"]["stages"]}
+    assert work["distil"] == "up to 300 labels by the teacher, 1 student, 2 rounds of 6 runs"
     for _ in range(2):
         with pytest.raises(SystemExit):
             main([*by_pair, "--json"])

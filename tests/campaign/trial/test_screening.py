@@ -14,7 +14,7 @@ from superionic.campaign.initialise import CrystalOptions, guess_settings
 from superionic.campaign.trial.first_look import FirstLook, TrialTemperature
 from superionic.campaign.trial.model_error import PRIOR_DECADES, ModelError
 from superionic.campaign.trial.screening import screening_temperatures_K, screening_text, with_model_error
-from superionic.results.document import to_json
+from superionic.cli.main import main
 from superionic.transport.conductivity.line import ConductivityAt
 from superionic.transport.estimate import Estimate
 
@@ -33,11 +33,14 @@ SMALLER = {
     "gate_frames: 8": "gate_frames: 3",
     "gate_ps: 4": "gate_ps: 0.4",
     "supercell: 2x1x2": "supercell: 1x1x1",
+    "[630, 700, 790, 900]": "[700, 1400]",
+    "below_K: 790": "below_K: 1000",
     "heating_ps: 1": "heating_ps: 0.1",
     "nvt_equilibration_ps: 4\n": "nvt_equilibration_ps: 0.2\n",
     "nvt_equilibration_ps: 4,": "nvt_equilibration_ps: 0.2,",
-    "production_ps: 80": "production_ps: 4",
-    "production_ps: 160": "production_ps: 4",
+    "production_ps: 80": "production_ps: 6",
+    "production_ps: 160": "production_ps: 12",
+    "density_grid_A: null": "density_grid_A: null\n  sites: none",
 }
 
 
@@ -109,13 +112,25 @@ def test_a_small_trial_to_the_end(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(trial, "screening_text", smaller)
     monkeypatch.setattr(trial.Trial, "lacking", ("Y",))  # without a first look, by the teacher alone
-    one = trial.Trial(CIF, folder=tmp_path / "try", potential=PAIR, teacher=PAIR)
-    tried = one.run()
+    command = ["try", str(CIF), "--folder", str(tmp_path / "try"), "--potential", "pair", "--teacher", "pair"]
+    with pytest.raises(SystemExit):
+        main([*command, "--quiet"])
+    shown = " ".join(capsys.readouterr().out.split())
+    tried = trial.Trial(CIF, folder=tmp_path / "try", potential=PAIR, teacher=PAIR).run()  # nothing is left to compute
     seen = tried.screening
     assert (tried.first_look, tried.ended) == (None, "")
     assert (seen.formula, seen.mobile_ion, seen.n_atoms, seen.teacher) == ("Li3YCl6", "Li", 30, "pair")
     assert (seen.model_error.basis, seen.model_error.decades) == ("prior", PRIOR_DECADES)
     assert 40 <= seen.n_labels <= 60
-    assert [each.temperature_K for each in seen.temperatures] == [630.0, 700.0, 790.0, 900.0]
-    assert json.loads(to_json(tried, kind="superionic trial"))["screening"]["teacher"] == "pair"
-    del capsys
+    assert [each.temperature_K for each in seen.temperatures] == [700.0, 1400.0]
+    assert "Not calibrated: a factor of 18" in shown
+    assert f"by a student of pair ({seen.n_labels} labels), 30 atoms in the refined cell" in shown
+    assert all(words in shown for words in (*seen.cautions, *seen.improvements))
+    with pytest.raises(SystemExit):
+        main([*command, "--json"])
+    assert json.loads(capsys.readouterr().out)["screening"]["reason"] == seen.reason
+    # σ(300 K) and Ea are wider than the line alone says by the error of the model.
+    own = seen.dependence
+    assert seen.conductivity == with_model_error(own.headline, seen.model_error)
+    assert "screening: σ(300 K) = " in shown
+    assert seen.Ea_error_eV > own.Ea_error_eV

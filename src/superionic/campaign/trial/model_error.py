@@ -118,8 +118,8 @@ class ModelError:
         size = f"a factor of {10.0**self.decades:.0f} ({self.decades:.2g} decades)"
         if self.basis == "prior":
             return (
-                f"Not calibrated: {size} is assumed for the model, since only {self.n_crystals} crystals with measured "
-                f"conductivities were tried by this teacher, and {ENOUGH} are needed."
+                f"Not calibrated: {size} is assumed for the model. Of the {ENOUGH} crystals with measured "
+                f"conductivities that a calibration needs, {self.n_crystals} were tried by this teacher."
             )
         return (
             f"Calibrated on {self.n_crystals - self.n_tested} crystals with measured conductivities: the model's error "

@@ -223,7 +223,7 @@ def judge_screening(results: CampaignResults, error: ModelError, better_teacher:
         model_error=error,
         gate=distilled.verdict,
         temperatures=temperatures,
-        cautions=tuple(_cautions(results, dependence, temperatures)),
+        cautions=tuple(each for each in _cautions(results, dependence, temperatures) if each != reason),
         improvements=tuple(_improvements(distilled, stated, better_teacher)),
         campaign=campaign,
     )
