@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from superionic.campaign.file.schema import CampaignFile
     from superionic.campaign.plan import Plan
     from superionic.campaign.run import Campaign
+    from superionic.campaign.trial.cost import UnitCosts
     from superionic.execution.reporting import Reporter
 
 FIRST_LOOK: Final = "first-look.yaml"
@@ -149,19 +151,8 @@ class Trial:
         Where the fast potential runs in this Python, a few steps in the crystal are timed; else costs are those on
         record. The screening is planned as if the crystal conducted.
         """
-        look = None if self.lacking and not quick else self._first_plan()
-        if quick:
-            return TrialPlan(look, None)
-        from superionic.campaign.plan import make_plan
-        from superionic.campaign.run import Campaign
-
-        path = self.folder / SCREENING
-        if path.exists():
-            return TrialPlan(look, _without_report(Campaign.load(path).check()))
-        file = self._assumed_screening()
-        campaign = Campaign(file, path)
-        plan = make_plan(file, campaign.crystals, {}, campaign.run_folder)
-        return TrialPlan(look, _without_report(plan))
+        looks = quick or not self.lacking
+        return TrialPlan(self._first_plan() if looks else None, None if quick else self._screening_plan())
 
     def run(self, *, quick: bool = False, reporter: Reporter | None = None, workers: int | None = None) -> TrialResult:
         """Run what is not done yet, and judge it.
@@ -200,14 +191,38 @@ class Trial:
         return TrialResult(look, judge_screening(results, error, self._better_teacher, str(campaign.path)), "")
 
     def _first_plan(self) -> Plan:
-        from superionic.campaign.trial.cost import unit_costs, with_measured
+        campaign = self.campaign()
+        return self._measured(campaign.check(), campaign.file)
+
+    def _screening_plan(self) -> Plan:
+        """Plan the screening; a step of its student takes about as long as one of NEP89, which is of the same kind."""
+        from superionic.campaign.plan import make_plan
+        from superionic.campaign.run import Campaign
+
+        path = self.folder / SCREENING
+        campaign = Campaign.load(path) if path.exists() else Campaign(self._assumed_screening(), path)
+        if path.exists():
+            plan = campaign.check()
+        else:
+            plan = make_plan(campaign.file, campaign.crystals, {}, campaign.run_folder)
+        return self._measured(plan, campaign.file) if self._potential["engine"] == "nep" else _without_report(plan)
+
+    def _measured(self, plan: Plan, file: CampaignFile) -> Plan:
+        """Put the times of steps made here and now into a plan, where they can be had."""
+        from superionic.campaign.trial.cost import with_measured
+
+        plan = _without_report(plan)
+        costs = None if all(line.basis == "measured" for line in plan.lines) else self._unit_costs
+        return plan if costs is None else with_measured(plan, costs, file)
+
+    @cached_property
+    def _unit_costs(self) -> UnitCosts | None:
+        from superionic.campaign.trial.cost import unit_costs
         from superionic.enumeration.request import enumerate_orderings
 
         campaign = self.campaign()
-        plan = _without_report(campaign.check())
-        is_here = all(kind == "current" for kind in plan.engines.values())
-        if not is_here or all(line.basis == "measured" for line in plan.lines):
-            return plan
+        if self.lacking or any(kind != "current" for kind in campaign.check().engines.values()):
+            return None
         drawn = enumerate_orderings(
             self._crystal,
             block=self._block,
@@ -215,9 +230,7 @@ class Trial:
             oxidation_states=self.guess.charges,
             sample_draws=1,
         )
-        atoms = drawn.atoms()[0].repeat(repeats(self.guess, ATOMS))
-        costs = unit_costs(self._potential, atoms, campaign.file)
-        return plan if costs is None else with_measured(plan, costs, campaign.file)
+        return unit_costs(self._potential, drawn.atoms()[0].repeat(repeats(self.guess, ATOMS)), campaign.file)
 
     def _screening_text(self, look: FirstLook | None, folder: Path) -> str:
         fast = None if self.lacking else self._potential
