@@ -114,7 +114,7 @@ def draft_within(
         f"{_time(least.plan.wall_hours)} on {least.cores} ({size}).",
         where=str(crystal_path),
         fix=f"Give it --budget {minutes}min (in Python budget_h={math.ceil(minutes / 0.6) / 100:g}) or take a machine "
-        f"with more cores; `superionic try {crystal_path}` is a first look in about a minute.",
+        f"with more cores; `superionic try {crystal_path}` screens it in some ten minutes.",
     )
 
 
