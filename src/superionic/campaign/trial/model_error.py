@@ -118,8 +118,8 @@ class ModelError:
         size = f"a factor of {10.0**self.decades:.0f} ({self.decades:.2g} decades)"
         if self.basis == "prior":
             return (
-                f"Not calibrated: {size} is assumed for the model. Of the {ENOUGH} crystals with measured "
-                f"conductivities that a calibration needs, {self.n_crystals} were tried by this teacher."
+                f"Not calibrated: {size} is assumed for the model. Crystals with measured conductivities tried by this "
+                f"teacher: {self.n_crystals} of the {ENOUGH} that a calibration needs."
             )
         return (
             f"Calibrated on {self.n_crystals - self.n_tested} crystals with measured conductivities: the model's error "
