@@ -62,11 +62,8 @@ def test_too_few_crystals_of_this_teacher_leave_the_stated_assumption():
     rows = drawn(ENOUGH - 1, 0.2, np.random.default_rng(2))
     error = model_error("t", [*rows, residual("other", 0.1, teacher="u"), residual("none", None, None)])
     assert (error.decades, error.basis, error.n_crystals) == (PRIOR_DECADES, "prior", ENOUGH - 1)
-    assert error.words.startswith("Not calibrated: a factor of 18 (1.2 decades) is assumed")
-    assert (
-        f"Of the {ENOUGH} crystals with measured conductivities that a calibration needs, {ENOUGH - 1} were"
-        in error.words
-    )
+    assert error.words.startswith("Not calibrated: a factor of 18 (1.25 decades) is assumed")
+    assert f"tried by this teacher: {ENOUGH - 1} of the {ENOUGH} that" in error.words
     assert model_error("t", drawn(ENOUGH, 0.2, np.random.default_rng(2))).words.startswith("Calibrated on 10 crystals")
 
 

@@ -115,7 +115,7 @@ class ModelError:
     @property
     def words(self) -> str:
         """Where it comes from, in a sentence."""
-        size = f"a factor of {10.0**self.decades:.0f} ({self.decades:.2g} decades)"
+        size = f"a factor of {10.0**self.decades:.0f} ({self.decades:.3g} decades)"
         if self.basis == "prior":
             return (
                 f"Not calibrated: {size} is assumed for the model. Crystals with measured conductivities tried by this "
