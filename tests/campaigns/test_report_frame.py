@@ -143,7 +143,7 @@ def test_failures_have_their_keys(any_campaign):
 
 
 def test_what_has_not_run_is_said_and_breaks_nothing(any_campaign):
-    stages = ("enumerate", "select", "learning", "validate", "distil", "transport", "analyse")
+    stages = ("enumerate", "select", "learning", "validate", "distil", "transport", "analyse", "draws")
     rounds = ("rank", "hull", "sample", "label", "train")
     for changes in ({name: None} for name in stages), ({name: ()} for name in rounds):
         for change in changes:

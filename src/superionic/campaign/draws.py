@@ -86,7 +86,9 @@ def run_draws(
         try:
             moved = transport.run(settings.model_copy(update=every), bench, relaxed, drivers)
         except StageError as error:
-            result = replace(result, failures=(*result.failures, Failure("runs of draws", error.message, "")))
+            result = replace(
+                result, failures=(*result.failures, Failure("runs of draws", error.message, drawn.cells[0].key))
+            )
         else:
             runs, result = moved.runs, replace(result, transport=moved.result)
     walk.outputs.draws.append(result)
