@@ -140,7 +140,7 @@ transport:
             "c.yaml:24:15  transport.thermostat: must be one of nose-hoover-chain, csvr, langevin, berendsen; it is "
             "'berendson' (did you mean 'berendsen'?)"
         ),
-        "c.yaml:25:3  transport.ecut_eV: unknown key 'ecut_eV' ('ecut_eV' is a key of: label)",
+        "c.yaml:25:3  transport.ecut_eV: unknown key 'ecut_eV' ('ecut_eV' is a key of: label, dft)",
         "c.yaml:26:3  transport.barostat: must be one of mtk, berendsen; it is nothing (null)",
         "c.yaml:27:11  transport.npt_ps: a number is expected, not true",
         "c.yaml:28:3  transport.seed: unknown key 'seed' ('seed' stands at the outermost level of the file)",

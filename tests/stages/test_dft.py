@@ -16,7 +16,7 @@ from superionic import Campaign
 from superionic.errors import CampaignFileError
 from superionic.execution.codec import from_tree, to_tree
 from superionic.results.document import to_json
-from superionic.stages.dft import RelaxationSegment
+from superionic.stages.dft.relaxing import RelaxationSegment
 from superionic.stages.dft.result import DftResult
 
 TEXT = """\
@@ -144,7 +144,7 @@ def test_gpaw_relaxes_a_cell_in_segments_bit_by_bit(engine_call):
 
     def segment(steps, **inputs):
         how = {"optimizer": "QN", "fmax_eV_per_A": 0.02, "relax_cell": True, "steps": steps}
-        tree = engine_call("gpaw", "superionic.stages.dft:relax_segment_task", {**method, **how}, inputs)
+        tree = engine_call("gpaw", "superionic.stages.dft.relaxing:relax_segment_task", {**method, **how}, inputs)
         return from_tree(tree, RelaxationSegment, "segment")
 
     label = engine_call(
