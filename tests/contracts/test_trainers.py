@@ -83,6 +83,8 @@ def judge(report, *, precision, frame=True):
     assert (report["predicted_change"] > 0.0) == (report["best_epoch"] > 0)
     # The potential that a campaign loads with the weights is the one that was trained.
     assert report["loaded_force_eV_per_A"] < precision
+    # And so is the one that other campaigns load from its file.
+    assert report["exported"]
     if frame:  # the shift of the labels is found again and does not reach the network
         assert report["eV_per_atom"] == pytest.approx({"Li": 1.5, "Cl": 1.5}, abs=1e-4)
 

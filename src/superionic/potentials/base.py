@@ -15,7 +15,7 @@ import hashlib
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from superionic.conventions import dispersion_in, with_dispersion
 from superionic.errors import CalculationFailed, EngineError, PotentialError
 from superionic.potentials.dispersion import Dispersion
+from superionic.potentials.exported import Exported, base_of, is_exported, read_exported, read_weights
 from superionic.registry import find, models
 
 FloatArray = npt.NDArray[np.float64]
@@ -392,7 +393,8 @@ def describe_potential(
     PotentialError
         If there is no such potential or model, or the dispersion term does not fit it.
     """
-    identity = _adapter(name).describe(model, **options)
+    exported = _exported(name, options)
+    identity = _adapter(name).describe(model, **options) if exported is None else _identity_of(exported)
     if not isinstance(identity, PotentialIdentity):
         raise TypeError(f"{name}: describe() must return a PotentialIdentity")
     return identity if dispersion is None else dispersed(identity, dispersion_of(dispersion, identity))
@@ -435,9 +437,13 @@ def load_potential(
     EngineError
         If its engine is not importable here, or its checkpoint is not the one on record.
     """
-    adapter = _adapter(name)
+    adapter, exported = _adapter(name), _exported(name, options)
+    potential: Potential
     try:
-        potential: Potential = adapter.load(model, weights=weights, threads=threads, **options)
+        if exported is None:
+            potential = adapter.load(model, weights=weights, threads=threads, **options)
+        else:
+            potential = _load_exported(exported, weights, threads, options)
     except ModuleNotFoundError as error:
         engine = describe_potential(name, model, **options).engine
         raise EngineError(
@@ -447,6 +453,65 @@ def load_potential(
     if dispersion is None:
         return potential
     return DispersedPotential(potential, dispersion_of(dispersion, potential.identity))
+
+
+_STATED: Final = ("file", "energy_convention", "level_of_theory", "modal", "trust_sha256")
+"""Options about a file that an exported one states itself."""
+
+
+def _exported(name: str, options: Mapping[str, Any]) -> Exported | None:
+    """Return what the ``file`` among the options says of itself, if it is an exported potential.
+
+    Raises
+    ------
+    PotentialError
+        If it is of another engine, or the options contradict it.
+    """
+    file = options.get("file")
+    if file is None or not is_exported(file):
+        return None
+    exported = read_exported(file)
+    of, convention = exported.identity["name"], exported.identity["energy_convention"]
+    if of != name:
+        raise PotentialError(
+            f"The file holds a potential of the engine {of}, not of {name}.",
+            where=str(file),
+            fix=f"Write engine: {of}.",
+        )
+    if options.get("energy_convention") not in (None, convention):
+        raise PotentialError(
+            f"The energies of this potential are {convention!r}, not {options['energy_convention']!r}.",
+            where=str(file),
+            fix="Leave energy_convention out: it is on record in the file.",
+        )
+    return exported
+
+
+def _identity_of(exported: Exported) -> PotentialIdentity:
+    return PotentialIdentity(**{**exported.identity, "elements": tuple(exported.identity["elements"])})
+
+
+def _load_exported(
+    exported: Exported, weights: Mapping[str, np.ndarray] | None, threads: int, options: Mapping[str, Any]
+) -> Potential:
+    """Load an exported potential, with further weights if it was trained on."""
+    identity, file = _identity_of(exported), str(options["file"])
+    own = read_weights(file) if weights is None else weights
+    digest = weights_sha256(own)
+    if weights is None and digest != identity.checkpoint_sha256:
+        raise PotentialError(
+            "The weights in this file are not those that were exported: it is damaged.",
+            where=file,
+            fix="Fetch it again, or export it again: superionic export model CAMPAIGN NAME FILE",
+        )
+    settings = {**exported.options, **{key: value for key, value in options.items() if key not in _STATED}}
+    if (base := base_of(file)) is not None:
+        settings["file"] = base
+    potential = load_potential(identity.name, model=exported.model, weights=own, threads=threads, **settings)
+    if isinstance(potential, BasePotential):
+        # What it was trained to reproduce, such as a dispersion that its labels had, is known to the file alone.
+        potential._identity = replace(identity, checkpoint_sha256=digest, version=potential.identity.version)
+    return potential
 
 
 def weights_sha256(weights: Mapping[str, np.ndarray]) -> str:

@@ -23,6 +23,7 @@ from ase import Atoms
 from superionic.conventions import WINDOW_EV_PER_ATOM, expected_eV_per_atom
 from superionic.errors import EngineError
 from superionic.potentials.base import Potential, PotentialIdentity, Prediction, describe_potential, load_potential
+from superionic.potentials.exported import is_exported, read_exported
 from superionic.potentials.reference import cell_of, li3ycl6_cell
 from superionic.registry import models
 
@@ -85,7 +86,8 @@ def prove_file(
     A file on record must give the values on record. The results of any other must be finite and repeatable, independent
     of the order of the atoms, have forces that are the derivatives of its energy, and, where it covers Li, Y and Cl and
     states a known energy convention, lie within 0.3 eV/atom of what that convention gives for the stored Li9Y3Cl18
-    cell. The caller stores the results of the first use, which every later use must reproduce.
+    cell. An exported potential must give the values in its file as well. The caller stores the results of the first
+    use, which every later use must reproduce.
 
     Parameters
     ----------
@@ -96,8 +98,8 @@ def prove_file(
     Returns
     -------
     dict
-        ``identity`` as plain values, ``basis`` ("values on record", "first use" or "plausible"), energy, forces and
-        ``differences``.
+        ``identity`` as plain values, ``basis`` ("values on record", "values in its file", "first use" or "plausible"),
+        energy, forces and ``differences``.
 
     Raises
     ------
@@ -116,13 +118,23 @@ def prove_file(
         "stress_eV_per_A3": np.zeros(6) if first.stress_eV_per_A3 is None else np.array(first.stress_eV_per_A3),
         "identity": {**vars(identity), "elements": list(identity.elements)},
     }
+    record: Mapping[str, Any] | None
     record, basis = find_record(identity), "values on record"
     if record is None:
         _demand_plausible(potential, structure, first)
+        record, basis = _proof_in_file(settings["options"]), "values in its file"
+    if record is None:
         record, basis = settings.get("first_use"), "first use"
     if record is None:
         return {**results, "basis": "plausible", "differences": {}}
     return {**results, "basis": basis, "differences": _demand_record(potential, first, record, basis)}
+
+
+def _proof_in_file(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the values that an exported potential brings with it; None for any other file."""
+    if not is_exported(options["file"]):
+        return None
+    return read_exported(options["file"]).proof or None
 
 
 def _prove_by_record(potential: Potential, record: Mapping[str, Any]) -> dict[str, Any]:

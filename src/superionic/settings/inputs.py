@@ -263,7 +263,8 @@ class PotentialInput(Section):
         default=None,
         description="Checkpoint of the potential, relative to the campaign file: of mace an .npz made by `superionic "
         "engines convert` (or a .model), of matgl the folder with model.json and state.pt, of nequix an .nqx, of "
-        "sevennet a .pth, of nep a nep.txt.",
+        "sevennet a .pth, of nep a nep.txt; of every engine that is trained, a potential that another campaign trained "
+        "(`superionic export model`).",
     )
     modal: str | None = Field(
         default=None,
@@ -322,13 +323,26 @@ class PotentialInput(Section):
         keys = {key for key in type(self).model_fields if not self.is_sound(key) or getattr(self, key) is not None}
         return frozenset(keys - {"engine", "model", "dispersion", "options"})
 
+    @property
+    def is_exported(self) -> bool:
+        """Whether its file is a trained potential of another campaign, which states everything about itself."""
+        from superionic.potentials.exported import is_exported
+
+        return self.file is not None and is_exported(self.file)
+
     @rule
     def _engine_knows_the_keys(self) -> Iterator[Problem]:
         model = models()[self.engine]
+        if self.is_exported:
+            for key in sorted(self.given & _ABOUT_A_FILE - {"energy_convention"}):
+                yield Problem((key,), f"'{key}' is on record in the file", "leave it out", at_key=True)
+            return
         of_some_engine = frozenset().union(*(each.keys for each in models().values()))
         knows = ", ".join(sorted(model.keys)) or "only `model` and `options`"
         for key in sorted(self.given & of_some_engine - model.keys):
-            yield Problem((key,), f"the engine {self.engine} has no '{key}'", f"it knows: {knows}", at_key=True)
+            only = "it takes only one made by `superionic export model`" if key == "file" and model.trainer else ""
+            hint = only or f"it knows: {knows}"
+            yield Problem((key,), f"the engine {self.engine} has no '{key}'", hint, at_key=True)
         for key in () if model.data_named(self.model) is not None else model.needed:
             if key not in self.given:
                 hint = {"file": f"it is {model.file}", "energy_convention": _ONE_CONVENTION}.get(key, "")
@@ -348,7 +362,8 @@ class PotentialInput(Section):
     def _file_is_there(self) -> Iterator[Problem]:
         if self.file is not None:
             model = find(self.engine) if self.is_sound("engine") else None
-            yield from missing_file(("file",), self.file, is_folder=model is not None and bool(model.members))
+            is_folder = model is not None and bool(model.members) and not self.is_exported
+            yield from missing_file(("file",), self.file, is_folder=is_folder)
 
 
 _ONE_CONVENTION: Final = f"write one of: {', '.join(CONVENTIONS)}; or '{OWN}...' for your own calculations"

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from superionic.execution.codec import from_tree, to_tree
 from superionic.execution.task import ArgumentGroup, Context, Task, task
 from superionic.labels.base import Label
+from superionic.potentials.exported import base_of, is_exported, read_exported, read_weights
 from superionic.registry import models
 from superionic.results.learning import ErrorsApart, HeldOutErrors, Parity, ParityPoints
 from superionic.stages.base import ChosenPotential, Snapshot, Weights, Workbench
@@ -242,9 +243,7 @@ def declared_task(
         module.declared_shifts(
             atoms,
             module.TrainOptions.from_settings(options),
-            model=potential.model,
-            file=potential.options.get("file"),
-            weights=potential.weights,
+            **_start_of(potential),
             **_trust(potential),
         )
     )
@@ -330,7 +329,7 @@ def train_task(
 
     module = base.trainer(trainer)
     train_options = module.TrainOptions.from_settings(options)
-    file = potential.options.get("file")
+    start = _start_of(potential)
 
     declares = options.get("e0s") is not None  # the trainer then subtracts the same shifts itself
 
@@ -343,15 +342,13 @@ def train_task(
 
     if state is not None:
         current = from_tree(state, module.TrainState, "state")
-        if file is not None and hasattr(current, "file"):
-            current = replace(current, file=file)
+        if start["file"] is not None and hasattr(current, "file"):
+            current = replace(current, file=start["file"])
         if current.finished:
             return _stored(current)
     else:
         current = module.start(
-            potential.model,
-            file=file,
-            weights=potential.weights,
+            **start,
             seed=seed,
             options=train_options,
             train=subset(dataset.split.train),
@@ -452,6 +449,15 @@ def _dataset(
 
 def _points(reference: FloatArray, before: FloatArray, after: FloatArray) -> ParityPoints:
     return ParityPoints(*(tuple(float(value) for value in values) for values in (reference, before, after)))
+
+
+def _start_of(potential: ChosenPotential) -> dict[str, Any]:
+    """Return what a training begins with: model, file and weights; for an exported potential, those in its file."""
+    file = potential.options.get("file")
+    if file is None or not is_exported(file):
+        return {"model": potential.model, "file": file, "weights": potential.weights}
+    weights = read_weights(file) if potential.weights is None else potential.weights
+    return {"model": read_exported(file).model, "file": base_of(file), "weights": weights}
 
 
 def _trust(potential: ChosenPotential) -> dict[str, Any]:

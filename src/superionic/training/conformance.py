@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import is_dataclass, replace
+from dataclasses import asdict, is_dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,8 +34,9 @@ def resume_exactly(
         parameters that did not change; ``eV_per_atom`` of the reference fit; ``predicted_change``: largest change of a
         predicted force in eV/Å between initial and best weights; ``another_seed``: whether another seed leads to other
         weights; ``mutated``: whether training modified the state it started from; ``loaded_force_eV_per_A``: largest
-        difference between the potential, loaded with the best weights, and the trainer's own prediction; and
-        ``options_refused``: whether unknown options are refused, and options that differ from the state's.
+        difference between the potential, loaded with the best weights, and the trainer's own prediction; ``exported``:
+        whether a file with these weights gives the same energies and forces bit for bit; and ``options_refused``:
+        whether unknown options are refused, and options that differ from the state's.
     """
     del inputs, context
     trainer_module = trainer(settings.get("trainer", "chgnet"))
@@ -65,7 +68,7 @@ def resume_exactly(
         "frozen": [key for key in whole.weights if np.array_equal(whole.weights[key], start.weights[key])],
         "eV_per_atom": {} if start.references is None else dict(start.references.eV_per_atom),
         "predicted_change": float(max(changes)),
-        "loaded_force_eV_per_A": _loaded(settings, whole.best_weights, labelled, after),
+        **_loaded(settings, whole.best_weights, labelled, after),
         "options_refused": _refuses(trainer_module, whole, train),
     }
 
@@ -114,16 +117,30 @@ def same(one: Any, other: Any) -> bool:
 
 def _loaded(
     settings: Mapping[str, Any], weights: Mapping[str, Any], labelled: LabelledSet, predicted: Targets
-) -> float:
-    """Load the potential with the weights, as a campaign does after training, and compare forces."""
-    from superionic.potentials.base import load_potential
+) -> dict[str, Any]:
+    """Load the potential with the weights, as a campaign does after training, and from a file of its own."""
+    from superionic.potentials.base import load_potential, weights_sha256
+    from superionic.potentials.exported import Exported, write_exported
 
     more = dict(settings.get("potential_options", {}))
     if settings.get("file") is not None:
         more["file"] = settings["file"]
-    potential = load_potential(settings.get("trainer", "chgnet"), model=settings.get("model"), weights=weights, **more)
-    pairs = zip(labelled.structures, predicted.forces_eV_per_A, strict=True)
-    return float(max(np.abs(potential.evaluate(atoms).forces_eV_per_A - forces).max() for atoms, forces in pairs))
+    name, model = settings.get("trainer", "chgnet"), settings.get("model")
+    potential = load_potential(name, model=model, weights=weights, **more)
+    evaluated = [potential.evaluate(atoms) for atoms in labelled.structures]
+    base = more.pop("file", None)
+    identity = {**asdict(potential.identity), "checkpoint_sha256": weights_sha256(weights)}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "trained.potential"
+        write_exported(file, Exported(identity, model, more, {}), weights, None if base is None else Path(base))
+        again = load_potential(name, file=str(file))
+    predictions = zip(evaluated, map(again.evaluate, labelled.structures), strict=True)
+    pairs = zip(evaluated, predicted.forces_eV_per_A, strict=True)
+    return {
+        "loaded_force_eV_per_A": float(max(np.abs(own.forces_eV_per_A - forces).max() for own, forces in pairs)),
+        "exported": all(same(vars(own), vars(other)) for own, other in predictions)
+        and again.identity.energy_convention == potential.identity.energy_convention,
+    }
 
 
 def _refuses(trainer_module: Trainer, state: Any, train: LabelledSet) -> bool:
