@@ -12,7 +12,15 @@ import superionic
 
 PACKAGE = Path(superionic.__file__).parent
 NAMES = {"Campaign", "SuperionicError", "analyse", "enumerate_orderings", "load_model", "read_crystal", "relax"}
-NAMES |= {"compare_models", "evaluate_models", "local_order", "run_md", "try_crystal", "__version__"}
+NAMES |= {
+    "compare_campaigns",
+    "compare_models",
+    "evaluate_models",
+    "local_order",
+    "run_md",
+    "try_crystal",
+    "__version__",
+}
 
 
 def test_the_names_are_those_that_are_promised():

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from superionic.campaign.comparing import compare_models, evaluate_models
     from superionic.campaign.loading import load_model
     from superionic.campaign.run import Campaign
+    from superionic.campaign.side_by_side import compare_campaigns
     from superionic.campaign.trial import try_crystal
     from superionic.dynamics.relax import relax
     from superionic.dynamics.run import run_md
@@ -28,6 +29,7 @@ __all__ = [
     "SuperionicError",
     "__version__",
     "analyse",
+    "compare_campaigns",
     "compare_models",
     "enumerate_orderings",
     "evaluate_models",
@@ -43,6 +45,7 @@ _HOMES = {
     "Campaign": "superionic.campaign.run",
     "SuperionicError": "superionic.errors",
     "analyse": "superionic.campaign.analysing",
+    "compare_campaigns": "superionic.campaign.side_by_side",
     "compare_models": "superionic.campaign.comparing",
     "enumerate_orderings": "superionic.enumeration.request",
     "evaluate_models": "superionic.campaign.comparing",

@@ -141,6 +141,33 @@ def test_settings_are_canonical():
     assert "preset" not in by_preset
 
 
+def test_transport_may_be_a_list_of_series_that_are_as_the_first_where_they_say_nothing_else():
+    series = [{"name": "a", "potential": "chgnet", "temperatures_K": [600, 800]}, {"name": "b", "pressure_GPa": 1.0}]
+    file = campaign(preset="paper-b", transport=series, train=None, learn=None, select=None, sample=None, label=None)
+    first, second = file.transport_series
+    assert file.transport == file.section("transport") == first
+    assert second == first.model_copy(update={"name": "b", "pressure_GPa": 1.0})
+    assert first.production_ps == presets()["paper-b"]["transport"]["production_ps"]
+    assert list(file.stage_settings("transport")) == ["a", "b"]
+    alone = campaign(transport={"temperatures_K": [600, 800]})
+    assert alone.transport_series == (alone.transport,)
+    assert alone.transport.name is None
+    filled = complete({**copy.deepcopy(MINIMAL), "transport": series})
+    assert complete(filled) == filled
+
+
+def test_the_mistakes_of_a_series_are_found_in_its_place():
+    good = {"name": "a", "temperatures_K": [600]}
+    assert problems(transport=[good, {}]) == {"transport[1]": "a series of runs in a list needs a `name`"}
+    assert problems(transport=[good, {"name": "A"}]) == {
+        "transport[1].name": "the name 'A' is also that of transport[0]"
+    }
+    assert list(problems(transport=[good, {"name": "b", "potential": "none"}])) == ["transport[1].potential"]
+    assert list(problems(transport=[good, {"name": "b", "timestep_fs": 3}])) == ["transport[1].save_every_fs"]
+    runs = [good | {"production_ps": 100}, {"name": "b", "production_ps": 10}]
+    assert "runs of 10 ps" in problems(transport=runs, analyse={"window_ps": [5, 50]})["analyse.window_ps"]
+
+
 def test_execution_is_in_no_stage_settings():
     plain, busy = campaign(), campaign(execution={"workers": 7, "threads_per_worker": 2, "walltime_h": 1})
     assert busy.execution.workers == 7

@@ -77,6 +77,43 @@ transport:
 analyse: {{report_temperatures_K: [350, 800], density_grid_A: 1.0}}
 """
 
+# Paper B's table 1: two potentials and two pressures side by side, with a series of cells, and one that cannot run.
+SERIES = """\
+superionic: 1
+name: series
+seed: 3
+mobile_ion: Li
+oxidation_states: {Li: 1, Y: 3, Cl: -1}
+crystals:
+  - {name: p-3m1, file: li3ycl6_p-3m1.cif}
+potentials:
+  pair: {engine: pair}
+  softer: {engine: pair, options: {charge_scale: 0.9}}
+enumerate: {ewald_keep: 1}
+rank: {potential: pair, relax_top: 1, fmax_eV_per_A: 0.3, max_steps: 30, warm_start: 0}
+hull: null
+volumes:
+  {potential: softer, each_series: true, supercell: 1x1x1, temperatures_K: [300], timestep_fs: 2, heating_ps: 0,
+   nvt_before_npt_ps: 0, npt_ps: 0.4, npt_discard_fraction: 0, save_every_fs: 20, segment_ps: 1, max_steps: 5}
+transport:
+  - name: 1-bar
+    potential: pair
+    supercell: 1x1x1
+    temperatures_K: [900, 1200]
+    timestep_fs: 2
+    barostat_time_fs: 100
+    heating_ps: 0
+    nvt_before_npt_ps: 0
+    npt_ps: 0.6
+    production_ps: 0.8
+    segment_ps: 1
+    save_every_fs: 20
+  - {name: 10-kbar, pressure_GPa: 1}
+  - {name: softer, potential: softer}
+  - {name: too-hot, temperatures_K: [9000], timestep_fs: 10, heating_ps: 0, npt_ps: 0}
+analyse: {report_temperatures_K: [300, 900], density_grid_A: null, sites: none}
+"""
+
 # Orderings drawn at a temperature, against reference phases, run by a committee's worth of replicas.
 MONTE_CARLO = f"""\
 superionic: 1
@@ -195,6 +232,7 @@ TEXTS = {
     "halving": HALVING,
     "two-axes": TWO_AXES,
     "polymorphs": POLYMORPHS,
+    "series": SERIES,
     "monte-carlo": MONTE_CARLO,
     "ladder": LADDER,
     "committee": COMMITTEE,
@@ -246,6 +284,12 @@ def two_axes(finished: Callable[[str], Finished]) -> Finished:
 def polymorphs(finished: Callable[[str], Finished]) -> Finished:
     """Three compositions on one axis in two polymorphs."""
     return finished("polymorphs")
+
+
+@pytest.fixture(scope="session")
+def series(finished: Callable[[str], Finished]) -> Finished:
+    """One material by two potentials and at two pressures."""
+    return finished("series")
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ PAGES += sorted((ROOT / "docs").rglob("*.md"))
 GENERATED = [ROOT / "docs" / "reference" / "commands.md"]  # written by docs/site.py when the site is built
 SCRIPTS = ["scripts/setup", "scripts/demo", "scripts/test", ".ci/run"]
 COMMANDS = {"enumerate", "init", "check", "run", "status", "report", "explain", "engines", "analyse", "labels", "train"}
-COMMANDS |= {"store", "submit", "doctor", "try", "serve"}
+COMMANDS |= {"store", "submit", "doctor", "try", "serve", "compare"}
 SUBCOMMANDS = {
     "engines": {"install", "list", "check", "convert"},
     "labels": {"import", "check", "export"},

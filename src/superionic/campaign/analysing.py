@@ -254,7 +254,7 @@ def analyse(
             fix="Give one for each file: --temperatures-K 600,800.",
         )
     fitted = several if arrhenius is None else arrhenius
-    one_material = len({_material(run) for run in identities}) <= 1
+    one_material = len({_subject(run) for run in identities}) <= 1
     analysis = TrajectoryAnalysis(
         superionic=__version__,
         runs=runs,
@@ -419,28 +419,30 @@ def _pooled(runs: Sequence[RunAnalysis]) -> PooledTransport:
     )
 
 
-def _material(run: Run) -> Material:
-    return run.ordering.material
+def _subject(run: Run) -> tuple[Material, str]:
+    """Return what the runs of one σ(T) have in common: material and series."""
+    return run.ordering.material, run.series
 
 
 def _series(
     runs: Sequence[RunAnalysis], identities: Sequence[Run], report_temperatures_K: Sequence[float]
 ) -> Iterator[SeriesOfRuns]:
-    """Yield σ(T) of each material; files are taken to be of one structure."""
+    """Yield σ(T) of each material and series of runs; files are taken to be of one structure."""
     if any(run.transport.nernst_einstein_conductivity_S_per_cm is None for run in runs):
         raise AnalysisError(
             "An Arrhenius fit of conductivities needs the charges of the mobile ions.", fix="Give them: --charges Li=1."
         )
-    groups: dict[Material | None, list[tuple[RunAnalysis, str]]] = {} if identities else {None: [(r, "") for r in runs]}
+    groups: dict[tuple[Material | None, str], list[tuple[RunAnalysis, str]]]
+    groups = {} if identities else {(None, ""): [(run, "") for run in runs]}
     for run, identity in zip(runs, identities, strict=False):
-        groups.setdefault(_material(identity), []).append((run, identity.ordering.id))
-    for material, members in groups.items():
+        groups.setdefault(_subject(identity), []).append((run, identity.ordering.id))
+    for (material, series), members in groups.items():
         dependence = temperature_dependence(
             [RunTransport.of(run.transport, ordering=ordering) for run, ordering in members],
             form="lnSigmaT",
             report_temperatures_K=report_temperatures_K,
         )
-        yield SeriesOfRuns(material, members[0][0].formula, dependence)
+        yield SeriesOfRuns(material, members[0][0].formula, dependence, series)
 
 
 def _expansion(runs: Sequence[RunAnalysis]) -> ThermalExpansion | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -11,12 +12,13 @@ from superionic.settings.base import FINE_TUNED, STUDENT
 if TYPE_CHECKING:
     from superionic.campaign.file.schema import CampaignFile
     from superionic.campaign.flow import Flow
+    from superionic.settings.transport import TransportSettings
 
 Format = Literal["lammps", "gpumd"]
 
 
 def export_runs(file: CampaignFile, flow: Flow, form: str, folder: Path) -> list[Path]:
-    """Write one folder for each run: ordering, temperature and replica.
+    """Write one folder for each run: ordering, temperature, replica and, where there are several, series.
 
     Parameters
     ----------
@@ -52,13 +54,6 @@ def export_runs(file: CampaignFile, flow: Flow, form: str, folder: Path) -> list
         raise StageError(
             "The orderings are not ranked yet.", where="rank", fix="Run first: superionic run CAMPAIGN --until rank"
         )
-    settings, plain = file.transport, file.stage_settings("transport")
-    name, options, text = _driver(file, flow)
-    if form == "gpumd" and text is None:
-        raise PotentialError(
-            f"GPUMD cannot evaluate the potential {name}.", fix="Distil a student of it (stage distil) and export that."
-        )
-    orderings = transport.lowest_orderings(settings, flow.outputs.ranked)
     written: list[Path] = []
 
     def write(path: Path, content: str) -> None:
@@ -69,40 +64,50 @@ def export_runs(file: CampaignFile, flow: Flow, form: str, folder: Path) -> list
             raise storage_error(error, where=path, doing="write the runs") from error
         written.append(path)
 
-    for candidate in orderings:
-        atoms = make_supercell(flow.bench.runner.value_of(candidate.structure), settings.supercell)
-        elements = export.elements_of(atoms) if text is None else _elements(text)
-        for temperature in settings.temperatures_K:
-            for replica in range(settings.replicas):
-                label = f"{candidate.id} {temperature:g} K replica {replica + 1}"
-                seed = 1 + flow.bench.at("export").seed_for(label) % 900_000_000
-                place = folder / "".join(c if c.isalnum() or c in "-._=" else "_" for c in label)
-                section = transport.lengths_at(settings, temperature)
-                lengths = {"nvt_equilibration_ps": section.nvt_equilibration_ps, "production_ps": section.production_ps}
-                if form == "lammps":
-                    lines = export.lammps_potential(name, elements, options)
-                    write(place / "run.data", export.lammps_data(atoms, f"{label}, {file.name}", elements))
-                    content = export.lammps_input(plain, lengths, temperature, seed, "run.data", lines)
-                    write(place / "in.run", content)
-                    folders = [place]
-                else:
-                    inputs = export.gpumd_inputs(plain, lengths, temperature, seed)
-                    for part, content in inputs.items():
-                        write(place / part / "run.in", content)
-                    write(place / next(iter(inputs)) / "model.xyz", export.gpumd_model(atoms))
-                    folders = [place / part for part in inputs]
-                if text is not None:
-                    for where in folders:
-                        write(where / "nep.txt", text)
+    for settings in file.transport_series:
+        name, options, text = _driver(settings, file, flow)
+        if form == "gpumd" and text is None:
+            raise PotentialError(
+                f"GPUMD cannot evaluate the potential {name}.",
+                fix="Distil a student of it (stage distil) and export that.",
+            )
+        plain = settings.model_dump(mode="json")
+        series = "" if settings.name is None else f" {settings.name}"
+        planned = itertools.product(
+            transport.lowest_orderings(settings, flow.outputs.ranked), settings.temperatures_K, range(settings.replicas)
+        )
+        for candidate, temperature, replica in planned:
+            atoms = make_supercell(flow.bench.runner.value_of(candidate.structure), settings.supercell)
+            elements = export.elements_of(atoms) if text is None else _elements(text)
+            label = f"{candidate.id} {temperature:g} K replica {replica + 1}{series}"
+            seed = 1 + flow.bench.at("export").seed_for(label) % 900_000_000
+            place = folder / "".join(c if c.isalnum() or c in "-._=" else "_" for c in label)
+            section = transport.lengths_at(settings, temperature)
+            lengths = {"nvt_equilibration_ps": section.nvt_equilibration_ps, "production_ps": section.production_ps}
+            if form == "lammps":
+                lines = export.lammps_potential(name, elements, options)
+                write(place / "run.data", export.lammps_data(atoms, f"{label}, {file.name}", elements))
+                content = export.lammps_input(plain, lengths, temperature, seed, "run.data", lines)
+                write(place / "in.run", content)
+                folders = [place]
+            else:
+                inputs = export.gpumd_inputs(plain, lengths, temperature, seed)
+                for part, content in inputs.items():
+                    write(place / part / "run.in", content)
+                write(place / next(iter(inputs)) / "model.xyz", export.gpumd_model(atoms))
+                folders = [place / part for part in inputs]
+            if text is not None:
+                for where in folders:
+                    write(where / "nep.txt", text)
     return written
 
 
-def _driver(file: CampaignFile, flow: Flow) -> tuple[str, dict[str, Any], str | None]:
-    """Return name, options and (for a NEP) the text of ``nep.txt`` of the potential that drives the transport runs."""
+def _driver(settings: TransportSettings, file: CampaignFile, flow: Flow) -> tuple[str, dict[str, Any], str | None]:
+    """Return name, options and (for a NEP) the text of ``nep.txt`` of the potential that drives a series of runs."""
     from superionic.models.nep.model import NepModel
     from superionic.models.nep.potential import NepPotential
 
-    name = file.transport.potential if file.transport is not None else None
+    name = settings.potential
     if name == STUDENT or (name is None and file.distil is not None):
         students = flow.outputs.distil[-1].students if flow.outputs.distil else ()
         if not students:

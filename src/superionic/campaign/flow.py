@@ -17,6 +17,7 @@ from superionic.campaign.spaces import crystal_text, end_members, fitting_spaces
 from superionic.campaign.walk import StopHere, Walk
 from superionic.errors import StageError
 from superionic.results.teachers import FurtherTeacher
+from superionic.results.transport import FurtherSeries
 from superionic.settings.base import STUDENT
 from superionic.settings.distil import resolved
 from superionic.settings.stages import stage_named
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from superionic.settings.analyse import AnalyseSettings
     from superionic.settings.rank import RankSettings
     from superionic.settings.transport import TransportSettings
+    from superionic.settings.volumes import VolumesSettings
     from superionic.stages.analyse import FurtherAnalysis
     from superionic.stages.base import TransportRun, Workbench
     from superionic.stages.distil import DistilOutput
@@ -113,7 +115,11 @@ class Flow(Walk):
         students = self._distil(candidates, potential)
         if file.volumes is not None and (heated := self._drivers(file.volumes.potential, potential, students)):
             self.at("volumes")
-            self.done("volumes", self.outputs.volumes, volumes.run(file.volumes, self.bench, candidates, heated))
+            first = volumes.run(file.volumes, self.bench, candidates, heated)
+            self.done("volumes", self.outputs.volumes, first, last=False)
+            if file.volumes.each_series:
+                self._volumes_of_series(file.volumes, candidates, potential, students)
+            self.end("volumes")
         if file.transport is None:
             return
         drivers = self._drivers(file.transport.potential, potential, students)
@@ -125,6 +131,7 @@ class Flow(Walk):
         self.done("transport", self.outputs.transport, moved, last=False)
         further_runs = self._further_transport(file.transport, candidates)
         drawn_runs = run_draws(self, file.transport, self.spaces, candidates, drivers)
+        series_runs = self._further_series(candidates, potential, students)
         self.end("transport")
         if file.analyse is not None:
             self.at("analyse")
@@ -134,6 +141,7 @@ class Flow(Walk):
             texts = {entry.name: crystal_text(entry) for entry in file.crystals}
             analysed = analyse.run(file.analyse, self.bench, moved.runs, transfer, texts, teacher, further)
             analyse_draws(self, file.analyse, drawn_runs, transfer)
+            self._analyse_series(file.analyse, series_runs)
             self.done("analyse", self.outputs.analyse, analysed)
 
     def _rank(
@@ -208,7 +216,7 @@ class Flow(Walk):
         if self.file.distil is None:
             return ()
         self.at("distil")
-        settings = resolved(self.file.distil, self.file.transport)
+        settings = resolved(self.file.distil, self.file.student_transport)
         crystal_cells = {ordering.id: ordering.structure for ordering in self.outputs.enumerate[-1].candidates}
 
         def of(name: str | None, bench: Workbench) -> tuple[DistilOutput, tuple[ChosenPotential, ...], bool]:
@@ -219,6 +227,7 @@ class Flow(Walk):
 
         first, *others = settings.all_teachers
         distilled, students, refused = of(first, self.bench)
+        self.outputs.students = students
         self.done("distil", self.outputs.distil, distilled, last=False)
         for name in [] if refused else others:
             further, its_students, its_refused = of(name, self.bench.noted(f"teacher {name}"))
@@ -249,6 +258,59 @@ class Flow(Walk):
 
         self.outputs.teachers = [moved_by(further) for further in self.outputs.teachers]
         return runs
+
+    def _volumes_of_series(
+        self,
+        settings: VolumesSettings,
+        candidates: Sequence[Candidate],
+        last: ChosenPotential,
+        students: tuple[ChosenPotential, ...],
+    ) -> None:
+        """Repeat the stage *volumes* by the potential and at the pressure of each series that has another."""
+        for series in self.file.transport_series:
+            drivers = self._drivers(series.potential, last, students) if series.npt_ps > 0 else ()
+            done = {(each.potential, each.pressure_GPa) for each in self.outputs.volumes}
+            if drivers and (drivers[0].name, series.pressure_GPa) not in done:
+                own = settings.model_copy(update={"pressure_GPa": series.pressure_GPa})
+                self.outputs.volumes.append(volumes.run(own, self.bench, candidates, drivers, again=True))
+
+    def _further_series(
+        self, candidates: Sequence[Candidate], last: ChosenPotential, students: tuple[ChosenPotential, ...]
+    ) -> dict[str, tuple[TransportRun, ...]]:
+        """Run the series after the first, and return their runs by the names of the series.
+
+        One without a driver, or none of whose runs succeeds, has no values: that is a finding, and no reason to stop.
+        """
+        runs = {}
+        for settings in self.file.transport_series[1:]:
+            drivers = self._drivers(settings.potential, last, students)
+            series = FurtherSeries(
+                name=str(settings.name),
+                potential=str(settings.potential) if not drivers else drivers[0].name,
+                pressure_GPa=settings.pressure_GPa if settings.npt_ps > 0 else None,
+                not_run="" if drivers else _REFUSED,
+            )
+            try:
+                if drivers:
+                    moved = transport.run(settings, self.bench, candidates, drivers)
+                    runs[series.name], series = moved.runs, replace(series, transport=moved.result)
+            except StageError as error:
+                series = replace(series, not_run=error.message)
+            self.outputs.series.append(series)
+        return runs
+
+    def _analyse_series(self, settings: AnalyseSettings, runs: Mapping[str, tuple[TransportRun, ...]]) -> None:
+        """Analyse transport alone in the series after the first."""
+        alone = settings.model_copy(update={"density_grid_A": None, "sites": "none", "observables": ()})
+
+        def analysed(series: FurtherSeries) -> FurtherSeries:
+            if series.name not in runs:
+                return series
+            transfer = self.outputs.distil[-1].result.transfer if series.potential == STUDENT else None
+            bench = self.bench.noted(f"series {series.name}")
+            return replace(series, analyse=analyse.run(alone, bench, runs[series.name], transfer, {}).result)
+
+        self.outputs.series = [analysed(series) for series in self.outputs.series]
 
     def _further_analysis(
         self, settings: AnalyseSettings, runs: Mapping[str, tuple[TransportRun, ...]]

@@ -240,6 +240,7 @@ class _Loop:
         potential = trained_potential(self.first, self.trained.result.trainer, weights[0], inside)
         self.driver = replace(potential, committee=weights if len(weights) > 1 else ())
         self.rungs.append(_Trained(self.trained, self.driver, self.labelled))
+        flow.outputs.trained.append(self.driver.single)
         return len(made.snapshots)
 
     def _sampled(

@@ -550,8 +550,16 @@ class _Costs:
         seconds = length * 1000 / settings.timestep_fs * step + lowest * _RELAXATION_STEPS * step
         frames = length * 1000 / settings.save_every_fs
         work = f"{runs} runs at constant pressure, {length:g} ps in all, {atoms:g} atoms; {lowest} relaxed cells"
-        tasks = runs + lowest
-        return PlanLine("volumes", work, tasks, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
+        tasks, megabytes = runs + lowest, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6
+        done = {(settings.potential, settings.pressure_GPa)}
+        for series in self._file.transport_series if settings.each_series else ():
+            if series.npt_ps > 0 and (series.potential, series.pressure_GPa) not in done:
+                done.add((series.potential, series.pressure_GPa))
+                own = self._per_step_of(series.potential, atoms)
+                seconds += length * 1000 / settings.timestep_fs * own + lowest * _RELAXATION_STEPS * own
+        if len(done) > 1:
+            work += f", by {len(done)} pairs of potential and pressure"
+        return PlanLine("volumes", work, tasks * len(done), seconds / 3600, megabytes * len(done))
 
     def _per_step_of(self, driver: str | None, atoms: float) -> float:
         """Return the seconds of a step of a stage that the campaign's own potential, or student, may drive."""
@@ -560,11 +568,21 @@ class _Costs:
         return self._per_step(driver if driver in self._file.potentials else self._file.rank.potential, atoms)
 
     def transport(self) -> PlanLine | None:
+        lines = [self._series(series) for series in self._file.transport_series]
+        if not lines:
+            return None
+        return replace(
+            lines[0],
+            work="; ".join(line.work for line in lines),
+            tasks=sum(line.tasks for line in lines),
+            cpu_hours=sum(line.cpu_hours for line in lines),
+            megabytes=sum(line.megabytes for line in lines),
+        )
+
+    def _series(self, settings: TransportSettings) -> PlanLine:
+        """Estimate one series of runs."""
         from superionic.stages.transport import lengths_at
 
-        settings = self._file.transport
-        if settings is None:
-            return None
         atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
         runs = self._groups * settings.per_composition * len(settings.temperatures_K) * settings.replicas
         length = 0.0
@@ -573,11 +591,13 @@ class _Costs:
             length += settings.heating_ps + settings.nvt_before_npt_ps + settings.npt_ps
             length += lengths.nvt_equilibration_ps + lengths.production_ps
         length *= runs / len(settings.temperatures_K)
-        teachers = self._teachers() if settings.potential == STUDENT else [None]
+        is_first = settings is self._file.transport
+        teachers = self._teachers() if settings.potential == STUDENT and is_first else [None]
         runs, length = runs * len(teachers), length * len(teachers)
         seconds = length * 1000 / settings.timestep_fs * self._per_step_of(settings.potential, atoms)
         frames = length * 1000 / settings.save_every_fs
-        work = f"{runs} runs, {length:g} ps in all, {atoms:g} atoms"
+        name = "" if settings.name is None else f"{settings.name}: "
+        work = f"{name}{runs} runs, {length:g} ps in all, {atoms:g} atoms"
         if len(teachers) > 1:
             work += f", by the students of {len(teachers)} teachers"
         line = PlanLine("transport", work, runs, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
@@ -624,7 +644,7 @@ class _Costs:
     def distil(self) -> PlanLine | None:
         if self._file.distil is None:
             return None
-        settings = resolved(self._file.distil, self._file.transport)
+        settings = resolved(self._file.distil, self._file.student_transport)
         of_each = self._on_policy if settings.method == "on-policy" else self._teacher_runs
         lines = [of_each(settings, teacher) for teacher in settings.all_teachers]
         first = lines[0]

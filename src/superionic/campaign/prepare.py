@@ -12,6 +12,7 @@ from superionic.errors import EngineError, PotentialError
 from superionic.execution.engines import CORE, dispersion_problem, resolve_engine
 from superionic.execution.kept_files import first_use, keep, note_first_use
 from superionic.potentials.dispersion import missing_library
+from superionic.potentials.exported import is_exported
 from superionic.registry import models
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def choose_potential(
         ) from error
     data = models()[engine].data_named(model)
     if "file" in settings:
-        settings["file"] = keep(settings["file"], models()[engine].members)
+        members = () if is_exported(settings["file"]) else models()[engine].members
+        settings["file"] = keep(settings["file"], members)
     elif data is not None:
         settings["file"] = data.kept_name  # it is there once it is installed, as an engine is
     if engine == "ase":
@@ -89,7 +91,7 @@ def cautions(potentials: Mapping[str, ChosenPotential]) -> dict[str, str]:
 def refuse_moving_cells(file: CampaignFile, potentials: Mapping[str, ChosenPotential]) -> None:
     """Raise PotentialError where a cell would follow the stress of a potential that is unfit for it."""
     first = next(iter(file.potentials), None)
-    rank, sample, transport, distil = file.rank, file.sample, file.transport, file.distil
+    rank, sample, distil = file.rank, file.sample, file.distil
     for name, potential in potentials.items():
         data = data_of(potential)
         if data is None or not data.rigid_cell:
@@ -103,10 +105,13 @@ def refuse_moving_cells(file: CampaignFile, potentials: Mapping[str, ChosenPoten
                 uses.append("rank.relax_cell: false")
         if sample is not None and sample.npt_ps > 0 and (sample.potential == name or (not sample.potential and ranks)):
             uses.append("sample.npt_ps: 0")
-        if transport is not None and transport.npt_ps > 0:
-            trained = distil is not None or file.train is not None
-            if transport.potential == name or (transport.potential is None and not trained and ranks):
-                uses.append("transport.npt_ps: 0")
+        trained = distil is not None or file.train is not None
+        if any(
+            series.potential == name or (series.potential is None and not trained and ranks)
+            for series in file.transport_series
+            if series.npt_ps > 0
+        ):
+            uses.append("transport.npt_ps: 0")
         if file.volumes is not None and (file.volumes.potential or first) == name:
             uses.append("volumes: null")
         last = list(file.potentials)[-1]
@@ -128,7 +133,7 @@ def needed_engines(file: CampaignFile, potentials: Mapping[str, ChosenPotential]
         if data is not None and potential.options.get("file") == data.kept_name:
             needed.add(data.name)
     needed |= {method.engine for method in file.reference_methods.values()} & {"gpaw", "tblite"}
-    needed |= {stage.md_engine for stage in (file.sample, file.transport) if stage is not None} & {"lammps"}
+    needed |= {stage.md_engine for stage in (file.sample, *file.transport_series) if stage is not None} & {"lammps"}
     return sorted(needed - {CORE})
 
 

@@ -98,7 +98,8 @@ def gather(flow: Walk) -> Results:
         sample=tuple(output.result for output in outputs.sample),
         learning=_last(outputs.learning),
         rungs=_last(outputs.rungs),
-        volumes=_last(outputs.volumes),
+        volumes=next(iter(outputs.volumes), None),
+        further_volumes=tuple(outputs.volumes[1:]),
         label=tuple(output.result for output in outputs.label),
         train=tuple(output.result for output in outputs.train),
         validate=_last(outputs.validate),
@@ -110,6 +111,7 @@ def gather(flow: Walk) -> Results:
         further=tuple(outputs.further),
         teachers=tuple(outputs.teachers),
         draws=_last(outputs.draws),
+        series=tuple(outputs.series),
     )
     refined = {crystal.name: crystal.cell for crystal in results.crystals}
     return replace(results, cells=compare_cells(refined, results.rank, results.transport))

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from superionic.campaign.explain import Explanation
+    from superionic.campaign.export_model import ExportedModel
     from superionic.campaign.file.schema import CampaignFile
     from superionic.campaign.flow import Flow
     from superionic.campaign.plan import Plan
@@ -251,6 +252,12 @@ class Campaign:
         from superionic.campaign.export import export_runs
 
         return export_runs(self.file, self._dry_walk(self._ledger()).flow, form, folder)
+
+    def export_model(self, name: str, out: Path) -> ExportedModel:
+        """Write a potential that the campaign trained into a file; see :mod:`superionic.campaign.export_model`."""
+        from superionic.campaign.export_model import export_model
+
+        return export_model(self.file, self._dry_walk(self._ledger()).flow, name, out)
 
     def export_labels(self, out: Path) -> int:
         """Write the accepted labels as a package; see :func:`superionic.campaign.labelled_files.export_labels`."""

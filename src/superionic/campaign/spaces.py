@@ -141,10 +141,15 @@ def fitting_spaces(
 
 def _demand_possible_runs(file: CampaignFile, entry: CrystalInput, crystal: DisorderedCrystal) -> None:
     """Refuse runs of too many atoms, and densities of too many points, before days are spent on what comes before."""
-    sections = {"sample": file.sample, "distil": file.distil, "volumes": file.volumes, "transport": file.transport}
+    sections = (
+        ("sample", file.sample),
+        ("distil", file.distil),
+        ("volumes", file.volumes),
+        *(("transport", series) for series in file.transport_series),
+    )
     cells = [
         (stage, "supercell", matrix, section.supercell)
-        for stage, section in sections.items()
+        for stage, section in sections
         if section is not None
         for matrix in entry.all_supercells
     ]

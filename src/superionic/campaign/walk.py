@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from superionic.results.ranking import RankResult
     from superionic.results.stability import SelectResult
     from superionic.results.teachers import FurtherTeacher
+    from superionic.results.transport import FurtherSeries
     from superionic.results.volumes import VolumesResult
     from superionic.stages.analyse import AnalyseOutput
     from superionic.stages.base import Candidate, ChosenPotential, WithCandidates, WithSnapshots, Workbench
@@ -40,7 +41,8 @@ class Outputs:
     """What the stages gave so far, one entry for each round that a stage ran in; empty before its first.
 
     ``further`` has the results of all stages of one folder; ``teachers`` those of teachers after the first, and
-    ``further_students`` their students by the teachers' names.
+    ``further_students`` their students by the teachers' names; ``series`` those of series of runs after the first;
+    ``trained`` the potential of each training, and ``students`` those of the first teacher.
     """
 
     enumerate: list[WithCandidates[EnumerateResult]] = field(default_factory=list)
@@ -60,6 +62,9 @@ class Outputs:
     draws: list[DrawsResult] = field(default_factory=list)
     further: list[StageResult] = field(default_factory=list)
     teachers: list[FurtherTeacher] = field(default_factory=list)
+    series: list[FurtherSeries] = field(default_factory=list)
+    trained: list[ChosenPotential] = field(default_factory=list)
+    students: tuple[ChosenPotential, ...] = ()
     further_students: dict[str, tuple[ChosenPotential, ...]] = field(default_factory=dict)
 
     @property

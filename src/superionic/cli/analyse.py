@@ -477,7 +477,7 @@ def _show_dependence(console: Console, series: SeriesOfRuns, *, several: bool) -
 
     dependence = series.dependence
     if several and series.material is not None:
-        console.print(f"[bold]{escape(series.material.label)}[/bold]")
+        console.print(f"[bold]{escape(series.label)}[/bold]")
     if dependence.Ea_eV is not None:
         energy = with_error(dependence.Ea_eV, dependence.Ea_error_eV, "eV")
         console.print(f"[bold]activation energy[/bold] {energy}, of ln(σT)")

@@ -1,4 +1,4 @@
-"""The verbs of a campaign and their output: init, check, run, status, report, serve, cost, explain, export, schema."""
+"""The verbs of a campaign and their output: init, check, run, status, report, serve, cost, explain, schema."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from superionic.cli.options import (
     read_site,
 )
 from superionic.cli.progress import run_progress
+from superionic.cli.tables import show_sections
 
 if TYPE_CHECKING:
     from superionic.campaign.explain import Explanation
@@ -245,22 +246,6 @@ def explain_command(
         _show_explanation(explanation)
 
 
-def export_command(
-    campaign: CampaignArgument,
-    form: Annotated[str, typer.Option("--format", "-f", help="lammps or gpumd.")] = "lammps",
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder to write.", show_default="export/FORMAT in the run folder"),
-    ] = None,
-    run_folder: RunFolderOption = None,
-) -> None:
-    """Write the transport runs as input for LAMMPS or GPUMD, a folder for each. Nothing is computed."""
-    opened = open_campaign(campaign, run_folder)
-    folder = output if output is not None else opened.run_folder / "export" / form
-    runs = {path.relative_to(folder).parts[0] for path in opened.export(form, folder)}
-    typer.echo(f"{len(runs)} runs for {form} in {folder}")
-
-
 def schema_command(
     results: Annotated[bool, typer.Option("--results", help="Print the schema of results.json instead.")] = False,
 ) -> None:
@@ -403,19 +388,9 @@ def _show_status(campaign: Campaign, status: Status, *, all_tasks: bool, clear: 
 def _show_cost(cost: CampaignCost) -> None:
     """Print the tables of the page of costs."""
     from superionic.report.cost_page import cost_sections
-    from superionic.report.section import Paragraph
-    from superionic.report.table import Table as ReportTable
 
     console = Console(soft_wrap=True)
-    for block in (block for section in cost_sections(cost) for block in section.blocks):
-        if isinstance(block, ReportTable):
-            console.print(block.caption, style="bold", markup=False)
-            table = Table(*block.columns)
-            for row in block.rows:
-                table.add_row(*row)
-            console.print(table)
-        elif isinstance(block, Paragraph):
-            console.print(block.words, highlight=False, markup=False)
+    show_sections(console, cost_sections(cost))
     known = f"{cost.energy_Wh:.3g} Wh" if cost.energy_Wh is not None else f"not known: {cost.energy_absent}"
     console.print(f"energy: {known}", highlight=False, markup=False)
 
@@ -504,5 +479,4 @@ def add_to(app: typer.Typer) -> None:
     app.command("serve")(serve_command)
     app.command("cost")(cost_command)
     app.command("explain")(explain_command)
-    app.command("export")(export_command)
     app.command("schema")(schema_command)

@@ -36,6 +36,7 @@ _WATCHING = ("status", "serve")
 _PRINTING = (
     "analyse",
     "check",
+    "compare",
     "doctor",
     "enumerate",
     "explain",
@@ -52,10 +53,10 @@ _PRINTING = (
 
 
 _MODULES = {
-    **dict.fromkeys(
-        ("init", "check", "run", "status", "report", "serve", "cost", "explain", "export", "schema"), "campaign"
-    ),
+    **dict.fromkeys(("init", "check", "run", "status", "report", "serve", "cost", "explain", "schema"), "campaign"),
     "try": "trial",
+    "compare": "compare",
+    "export": "export",
     "enumerate": "enumerate",
     "analyse": "analyse",
     **dict.fromkeys(("submit", "cancel", "doctor"), "cluster"),

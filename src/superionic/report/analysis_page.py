@@ -153,8 +153,8 @@ def _title(analysis: Analysis) -> str:
 def _dependences(analysis: Analysis) -> list[NamedDependence]:
     return [
         NamedDependence(
-            formula_text(series.formula) if series.material is None else series.material.label,
-            (series.formula if series.material is None else series.material.label,),
+            formula_text(series.formula) if series.material is None else series.label,
+            (series.label,),
             series.dependence,
         )
         for series in analysis.arrhenius
@@ -197,7 +197,7 @@ def _lines(analysis: Analysis) -> list[Line]:
     lines: list[Line] = []
     for series in analysis.arrhenius[:2]:
         dependence = series.dependence
-        name = f" · {series.material.label}" if series.material is not None else ""
+        name = f" · {series.label}" if series.material is not None else ""
         headline, verdict = dependence.headline, dependence.verdict
         if headline is None:
             lines.append(Line(f"No σ({dependence.report_temperatures_K[0]:g} K)", verdict.words + name, "warning"))

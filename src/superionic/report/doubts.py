@@ -16,6 +16,7 @@ from superionic.report.sections import (
     orderings,
     paths,
     ranking,
+    series,
     simulations,
     stability,
     student,
@@ -44,6 +45,7 @@ _SECTIONS: Final = (
     orderings,
     further,
     failures,
+    series,
 )
 _SEVERITIES: Final[tuple[Severity, ...]] = ("warning", "caution", "info")
 

@@ -131,7 +131,8 @@ def runs_of_files(analysis: Analysis, items: Sequence[T]) -> NamedRuns[T]:
         temperature = run.transport.temperature_K
         group = formula_text(run.formula) if one_structure else run.name
         if analysis.identities:
-            group = analysis.identities[number].ordering.id
+            identity = analysis.identities[number]
+            group = identity.ordering.id + (f" ({identity.series})" if identity.series else "")
         names.append(RunName(group, run.name, temperature, (run.name, temperature)))
     return NamedRuns(FILE_COLUMNS, tuple(zip(names, items, strict=True)))
 

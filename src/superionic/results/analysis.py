@@ -47,11 +47,20 @@ class SeriesOfRuns(Shown):
         Their material, if they are runs of a campaign; None for files, which are assumed to be of one structure.
     dependence
         Arrhenius line, values at the report temperatures, error budget, doubts.
+    series
+        Name of the campaign's series of runs; empty for files, and where the campaign has one only.
     """
 
     material: Material | None
     formula: str
     dependence: TemperatureDependence
+    series: str = ""
+
+    @property
+    def label(self) -> str:
+        """Name of material and series; the formula for files."""
+        name = self.formula if self.material is None else self.material.label
+        return f"{name} ({self.series})" if self.series else name
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,7 +78,8 @@ class Analysis(Shown):
     pooled
         Averages over replicas; None unless there are several runs at one temperature.
     arrhenius
-        Activation energy and conductivity at other temperatures, a series for each material; empty unless requested.
+        Activation energy and conductivity at other temperatures, one for each material (and series of runs of the
+        campaign); empty unless requested.
     expansion
         Thermal expansion from runs at constant pressure and several temperatures; None without.
     """
@@ -131,7 +141,7 @@ class Analysis(Shown):
 
     def _facts(self) -> Iterator[tuple[str, str]]:
         for series in self.arrhenius:
-            yield series.formula if series.material is None else series.material.label, ""
+            yield series.label, ""
             yield from series.dependence._facts()
         if self.pooled is not None:
             yield f"{len(self.runs)} replicas", "of " + self.runs[0].formula

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from superionic.execution.codec import plain_json, to_tree
@@ -23,7 +23,7 @@ from superionic.results.ranking import RankResult
 from superionic.results.stability import HullResult, SelectResult
 from superionic.results.student import DistilResult
 from superionic.results.teachers import FurtherTeacher
-from superionic.results.transport import AnalyseResult, TransportResult
+from superionic.results.transport import AnalyseResult, FurtherSeries, TransportResult
 from superionic.results.volumes import VolumesResult
 from superionic.shown import Shown
 from superionic.structures.crystal.refined_cell import RefinedCell
@@ -147,6 +147,10 @@ class Results(Shown):
         Students of further teachers, and their transport; those of the first are in `distil`, `transport`, `analyse`.
     draws
         Orderings of large cells drawn at a temperature, and transport in them; None where the campaign draws none.
+    series
+        Series of runs after the first, which is in `transport` and `analyse`.
+    further_volumes
+        Cells against temperature by the potentials and at the pressures of other series of runs.
     """
 
     superionic: str
@@ -178,6 +182,20 @@ class Results(Shown):
     further: tuple[StageResult, ...] = ()
     teachers: tuple[FurtherTeacher, ...] = ()
     draws: DrawsResult | None = None
+    series: tuple[FurtherSeries, ...] = ()
+    further_volumes: tuple[VolumesResult, ...] = ()
+
+    @property
+    def volumes_of_each(self) -> tuple[VolumesResult, ...]:
+        """Cells against temperature, by each potential and at each pressure."""
+        return (() if self.volumes is None else (self.volumes,)) + self.further_volumes
+
+    @property
+    def of_each_series(self) -> tuple[Results, ...]:
+        """The results with one series of runs at a time, as if the campaign had no other; that of the first first."""
+        alone = replace(self, series=())
+        bare = replace(alone, teachers=(), cells=(), draws=None)
+        return (alone, *(replace(bare, transport=series.transport, analyse=series.analyse) for series in self.series))
 
     @property
     def trained(self) -> TrainResult | None:

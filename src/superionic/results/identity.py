@@ -5,8 +5,10 @@ Display names are made from these fields and never parsed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
+
+from superionic.execution.codec import LEFT_OUT
 
 Rows = tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
 ONCE: Final[Rows] = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
@@ -139,6 +141,8 @@ class Run:
         Number, from 1, of the committee member that drove it; None for a single potential.
     label
         Display name, unique within the campaign.
+    series
+        Name of its series of runs; empty where the campaign has one only.
     """
 
     ordering: Ordering
@@ -148,3 +152,4 @@ class Run:
     pressure_GPa: float | None
     member: int | None
     label: str
+    series: str = field(default="", metadata={LEFT_OUT: True})

@@ -75,11 +75,14 @@ class TransportResult(Shown):
         Completed runs.
     failures
         Failed runs.
+    series
+        Name of this series of runs; empty where the campaign has one only.
     """
 
     potential: str
     runs: tuple[SimulatedRun, ...]
     failures: tuple[Failure, ...]
+    series: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -220,3 +223,29 @@ class AnalyseResult(Shown):
     migration: tuple[MigrationRecord, ...]
     observables: tuple[RunObservables, ...]
     failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FurtherSeries(Shown):
+    """A series of runs after the first, by another potential or at another pressure, analysed by itself.
+
+    Attributes
+    ----------
+    name
+        Name of the series.
+    potential, pressure_GPa
+        Name of the potential, and the pressure at which cells were equilibrated (None: the relaxed cells).
+    not_run
+        Why it has no runs, in words; empty if it has some.
+    transport
+        Its runs; None if it has none.
+    analyse
+        Transport in these, without densities, paths and further observables; None if it was not analysed.
+    """
+
+    name: str
+    potential: str
+    pressure_GPa: float | None
+    not_run: str = ""
+    transport: TransportResult | None = None
+    analyse: AnalyseResult | None = None

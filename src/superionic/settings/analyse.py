@@ -75,10 +75,10 @@ class AnalyseSettings(StageSection):
     )
 
     @rule
-    def _window_fits_the_runs(self, transport: TransportSettings | None) -> Iterator[Problem]:
-        if self.window_ps is None or transport is None:
+    def _window_fits_the_runs(self, transport_series: tuple[TransportSettings, ...]) -> Iterator[Problem]:
+        if self.window_ps is None or not transport_series:
             return
-        (first, last), production = self.window_ps, transport.production_ps
+        (first, last), production = self.window_ps, min(series.production_ps for series in transport_series)
         if last > production or first > production / FEWEST_BLOCKS:
             message = f"lags of {first:g} to {last:g} ps do not fit into runs of {production:g} ps"
             hint = f"let the window end at {production:g} and begin at {production / FEWEST_BLOCKS:.3g} or earlier"

@@ -419,10 +419,11 @@ class DistilSettings(StageSection):
                 yield Problem(("on_policy", name), message, "run longer, or save more often")
 
     @rule
-    def _volumes_are_compared(self, transport: TransportSettings | None) -> Iterator[Problem]:
+    def _volumes_are_compared(self, transport_series: tuple[TransportSettings, ...]) -> Iterator[Problem]:
         if self.is_on_policy and not self.on_policy.compare_runs:
             return
-        if transport is not None and transport.potential == STUDENT and self.npt_ps == 0.0 < transport.npt_ps:
+        moving = any(series.potential == STUDENT and series.npt_ps > 0.0 for series in transport_series)
+        if moving and self.npt_ps == 0.0:
             message = "`transport` runs the student at constant pressure, where it would not have been compared"
             yield Problem(("npt_ps",), message, "set `distil.npt_ps` above 0, or `transport.npt_ps` to 0")
 

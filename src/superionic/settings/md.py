@@ -1,17 +1,40 @@
-"""Words and rules that the sections with molecular dynamics share."""
+"""What the sections with molecular dynamics share: their fields, and the rules about them.
+
+Paper A is Deng et al. 2025 (doi 10.1039/d5ta05321h), paper B the study of Li3YCl6-xBrx with a fine-tuned CHGNet.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Annotated, Final, Literal
 
-from superionic.settings.base import StageSection
-from superionic.settings.rules import Problem, Section, rule
+from pydantic import Field
 
-BAR_GPA = 1.0e-4
+from superionic.settings.base import (
+    FINE_TUNED,
+    STUDENT,
+    Duration,
+    DurationOrZero,
+    Fraction,
+    Interval,
+    Matrix,
+    Pressure,
+    RelaxationTime,
+    RowsOfMatrix,
+    StageSection,
+    Temperature,
+    Temperatures,
+    TimeStep,
+)
+from superionic.settings.inputs import Potentials
+from superionic.settings.rules import Problem, Section, no_such, rule
+
+TWICE: Final[RowsOfMatrix] = ((2, 0, 0), (0, 2, 0), (0, 0, 2))
+BAR_GPA: Final = 1.0e-4
+MADE_BY: Final = {FINE_TUNED: "train", STUDENT: "distil"}
+"""Potentials that a campaign makes itself, and the sections that make them."""
 Thermostat = Literal["nose-hoover-chain", "csvr", "langevin", "berendsen"]
 MDEngine = Literal["ase", "lammps"]
-MD_ENGINE = "Program that integrates: `ase`, or `lammps` (for the student, and potentials of engine `nep` or `pair`)."
 
 MAX_SEGMENTS: Final = 100_000
 MAX_FRAMES: Final = 1_000_000
@@ -19,20 +42,43 @@ MAX_FRAMES: Final = 1_000_000
 
 
 class MDSection(StageSection):
-    """Base of the sections whose runs come in segments, with frames saved at intervals."""
+    """Base of the sections whose runs come in segments, with frames saved at intervals.
 
-    if TYPE_CHECKING:  # each has them among its own fields, in an order of its own
-        potential: str | None
-        timestep_fs: float
-        md_engine: MDEngine
-        production_ps: float
-        save_every_fs: float
-        segment_ps: float
+    Defaults are paper B's; a section has its own where its runs differ.
+    """
 
-    @property
-    def n_frames(self) -> float:
-        """Frames that a run saves."""
-        return 1000.0 * self.production_ps / self.save_every_fs
+    potential: str | None = Field(
+        default=None,
+        description="`student`, `fine-tuned`, or the name of an entry of `potentials`; if left out, the student where "
+        "`distil` is in the campaign, else fine-tuned where `train` is, else that of `rank`.",
+    )
+    supercell: Matrix = Field(default=TWICE, description="Repetition of the ordering (paper A: 2x2x2).")
+    temperatures_K: Temperatures = Field(default=(300.0,), description="Temperatures.")
+    replicas: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=1, description="Independent runs at each temperature."
+    )
+    timestep_fs: TimeStep = Field(default=1.0, description="Time step (papers A and B: 1).")
+    thermostat_time_fs: RelaxationTime = Field(
+        default=100.0, description="Relaxation time of the thermostat (paper B: 100)."
+    )
+    barostat_time_fs: RelaxationTime = Field(
+        default=1000.0, description="Relaxation time of the barostat (paper B: 1000)."
+    )
+    pressure_GPa: Pressure = Field(default=BAR_GPA, description="Pressure (paper B: 0.0001 = 1 bar, and 1 = 10 kbar).")
+    heating_from_K: Temperature = Field(
+        default=100.0, description="Temperature of the first velocities, where runs are heated (paper B: 100)."
+    )
+    heating_ps: DurationOrZero = Field(
+        default=2.0, description="Linear heating at fixed cell; 0 for none (paper B: 2)."
+    )
+    nvt_before_npt_ps: DurationOrZero = Field(default=50.0, description="Run at the fixed first cell (paper B: 50).")
+    npt_ps: DurationOrZero = Field(
+        default=140.0,
+        description="NPT run from which the average cell is taken; 0 keeps the relaxed cell (paper B: 140). Its "
+        "thermostat is the one that belongs to the barostat.",
+    )
+    save_every_fs: Interval = Field(default=10.0, description="Interval of the saved frames (paper B: 10).")
+    segment_ps: Duration = Field(default=50.0, description="Length of one segment: what a killed run loses at most.")
 
     @rule
     def _intervals_are_whole_steps(self) -> Iterator[Problem]:
@@ -56,12 +102,6 @@ class MDSection(StageSection):
     def _runs_have_not_too_many_segments(self) -> Iterator[Problem]:
         yield from self.too_many_segments(self)
 
-    @rule
-    def _runs_save_a_frame(self) -> Iterator[Problem]:
-        if self.n_frames < 1:
-            message = f"the run is shorter than one save interval ({self.save_every_fs:g} fs)"
-            yield Problem(("production_ps",), message)
-
     def too_many_segments(self, section: Section, *path: str) -> Iterator[Problem]:
         """Yield the lengths of a section that make more segments than can be dealt with."""
         for name, value in vars(section).items():
@@ -70,6 +110,67 @@ class MDSection(StageSection):
                 message = f"{value:g} ps in segments of {self.segment_ps:g} ps are {n_segments:.3g} segments"
                 hint = f"no more than {MAX_SEGMENTS:,} are made: take longer segments"
                 yield Problem((*path, name), message, hint)
+
+
+class ProductionSection(MDSection):
+    """Base of the sections whose runs end with an NVT run of which frames are used."""
+
+    md_engine: MDEngine = Field(
+        default="ase",
+        description="Program that integrates: `ase`, or `lammps` (for the student, and potentials of engine `nep` or "
+        "`pair`).",
+    )
+    thermostat: Thermostat = Field(
+        default="nose-hoover-chain",
+        description="Thermostat of the NVT runs (paper A: berendsen; paper B: nose-hoover-chain); the NPT run has the "
+        "one that belongs to its barostat.",
+    )
+    production_ps: Duration = Field(default=2000.0, description="NVT run of which frames are used.")
+
+    @property
+    def n_frames(self) -> float:
+        """Frames that a run saves."""
+        return 1000.0 * self.production_ps / self.save_every_fs
+
+    @rule
+    def _runs_save_a_frame(self) -> Iterator[Problem]:
+        if self.n_frames < 1:
+            message = f"the run is shorter than one save interval ({self.save_every_fs:g} fs)"
+            yield Problem(("production_ps",), message)
+
+
+CellMotion = Literal["isotropic", "axes", "anisotropic"]
+
+
+class EquilibratedSection(MDSection):
+    """Base of the sections that run the lowest orderings and average their cells at constant pressure."""
+
+    per_composition: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=1,
+        description="Orderings of lowest energy that are run for each crystal and composition (papers A and B: 1).",
+    )
+    cell_motion: CellMotion = Field(
+        default="anisotropic",
+        description="How the cell moves under the barostat: its size only (`isotropic`), the lengths of its axes "
+        "(`axes`), or its whole shape (`anisotropic`).",
+    )
+    npt_discard_fraction: Fraction = Field(
+        default=0.2,
+        description="First part of the NPT run that the average leaves out (paper B averages 112 of 140 ps).",
+    )
+
+    @rule
+    def _potential_is_there(
+        self, potentials: Potentials, train: Section | None, distil: Section | None
+    ) -> Iterator[Problem]:
+        made = {FINE_TUNED: train, STUDENT: distil}
+        name = self.potential
+        if name in made and made[name] is None:
+            message = f"'{name}' needs a `{MADE_BY[name]}` section, which this campaign leaves out"
+            hint = f"add `{MADE_BY[name]}`, or name one of: {', '.join(potentials)}"
+            yield Problem(("potential",), message, hint)
+        elif name is not None and name not in {*made, *potentials}:
+            yield no_such("potential", name, [*potentials, *made], ("potential",))
 
 
 def is_multiple(value: float, unit: float) -> bool:

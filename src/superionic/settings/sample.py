@@ -17,18 +17,15 @@ from superionic.settings.base import (
     Duration,
     DurationOrZero,
     Formulas,
-    Interval,
     Matrix,
     Positive,
     Pressure,
-    RelaxationTime,
     StageSection,
     Temperature,
     Temperatures,
-    TimeStep,
 )
 from superionic.settings.inputs import IDENTITY, Potentials, unknown_potential
-from superionic.settings.md import BAR_GPA, MD_ENGINE, MDEngine, MDSection, Thermostat
+from superionic.settings.md import BAR_GPA, ProductionSection
 from superionic.settings.rules import Problem, Section, rule
 
 Method = Literal["random", "farthest-point", "descriptors", "cur", "committee"]
@@ -76,7 +73,7 @@ class MonitorSettings(Section):
     )
 
 
-class SampleSettings(MDSection):
+class SampleSettings(ProductionSection):
     """Molecular dynamics that visits the geometries to be labelled."""
 
     potential: str | None = Field(
@@ -91,23 +88,8 @@ class SampleSettings(MDSection):
     replicas: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=1, description="Runs of each selected ordering, with different velocities."
     )
-    timestep_fs: TimeStep = Field(default=1.0, description="Time step (papers A and B: 1).")
-    md_engine: MDEngine = Field(default="ase", description=MD_ENGINE)
-    thermostat: Thermostat = Field(
-        default="nose-hoover-chain",
-        description="Thermostat of the NVT runs (paper B: Nosé–Hoover); the NPT run has the Nosé–Hoover chain.",
-    )
-    thermostat_time_fs: RelaxationTime = Field(
-        default=100.0, description="Relaxation time of the thermostat (paper B: 100)."
-    )
-    barostat_time_fs: RelaxationTime = Field(
-        default=1000.0, description="Relaxation time of the barostat (paper B: 1000)."
-    )
     pressure_GPa: Pressure = Field(
         default=BAR_GPA, description="Pressure of the NPT part (paper B: 1 bar = 0.0001 GPa)."
-    )
-    heating_from_K: Temperature = Field(
-        default=100.0, description="Temperature of the first velocities, where the run is heated (paper B: 100)."
     )
     heating_ps: DurationOrZero = Field(
         default=0.0,
@@ -123,7 +105,6 @@ class SampleSettings(MDSection):
     )
     equilibration_ps: DurationOrZero = Field(default=5.0, description="NVT run that is discarded (paper A: 5).")
     production_ps: Duration = Field(default=10.0, description="NVT run that is sampled (paper A: 10; paper B: 1000).")
-    save_every_fs: Interval = Field(default=10.0, description="Interval of the saved frames (paper B: 10).")
     snapshots: Count | Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = Field(
         default=30,
         description="Snapshots taken from each run: one number (paper A: 30), or one for each temperature.",

@@ -7,47 +7,14 @@ defaults are their values where they give one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Final, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from superionic.settings.base import (
-    FINE_TUNED,
-    STUDENT,
-    Duration,
-    DurationOrZero,
-    Fraction,
-    Interval,
-    Matrix,
-    NotNegative,
-    Pressure,
-    RelaxationTime,
-    RowsOfMatrix,
-    Temperature,
-    Temperatures,
-    TimeStep,
-)
+from superionic.settings.base import Duration, DurationOrZero, Name, NotNegative, Temperature, Temperatures
 from superionic.settings.draws import DrawSettings
-from superionic.settings.inputs import Potentials
-from superionic.settings.md import BAR_GPA, MD_ENGINE, MDEngine, MDSection, Thermostat
-from superionic.settings.rules import Problem, Section, no_such, rule
-
-TWICE: RowsOfMatrix = ((2, 0, 0), (0, 2, 0), (0, 0, 2))
-MADE_BY: Final = {FINE_TUNED: "train", STUDENT: "distil"}
-"""Potentials that a campaign makes itself, and the sections that make them."""
-
-
-def unknown_driver(
-    name: str | None, potentials: Potentials, train: Section | None, distil: Section | None
-) -> Iterator[Problem]:
-    """Find the name of a potential that drives runs and is none of the campaign's, or one that no stage makes."""
-    made = {FINE_TUNED: train, STUDENT: distil}
-    if name in made and made[name] is None:
-        message = f"'{name}' needs a `{MADE_BY[name]}` section, which this campaign leaves out"
-        hint = f"add `{MADE_BY[name]}`, or name one of: {', '.join(potentials)}"
-        yield Problem(("potential",), message, hint)
-    elif name is not None and name not in {*made, *potentials}:
-        yield no_such("potential", name, [*potentials, *made], ("potential",))
+from superionic.settings.md import EquilibratedSection, ProductionSection
+from superionic.settings.rules import Problem, Section, rule
 
 
 class LongRuns(Section):
@@ -60,18 +27,14 @@ class LongRuns(Section):
     production_ps: Duration = Field(default=800.0, description="NVT run that is analysed.")
 
 
-class TransportSettings(MDSection):
+class TransportSettings(ProductionSection, EquilibratedSection):
     """Molecular dynamics from which the transport properties come."""
 
-    potential: str | None = Field(
+    name: Name | None = Field(
         default=None,
-        description="`student`, `fine-tuned`, or the name of an entry of `potentials`; if left out, the student where "
-        "`distil` is in the campaign, else fine-tuned where `train` is, else that of `rank`.",
-    )
-    supercell: Matrix = Field(default=TWICE, description="Repetition of the ordering (paper A: 2x2x2).")
-    per_composition: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=1,
-        description="Orderings of lowest energy that are run for each crystal and composition (papers A and B: 1).",
+        description="Name of the series of runs, where `transport` is a list of several, by other potentials or at "
+        "other pressures: each is analysed by itself, and the report compares them. The values stated are those of "
+        "the first; what a later one leaves out is as in the first.",
     )
     max_energy_above_hull_meV_per_atom: NotNegative | None = Field(
         default=None, description="Leave out orderings that are further above the hull; no limit if null."
@@ -80,46 +43,8 @@ class TransportSettings(MDSection):
         default=(400.0, 450.0, 500.0, 550.0, 600.0, 650.0, 700.0, 750.0),
         description="Temperatures (paper A: 800–1100 for the halides; paper B: 400–750).",
     )
-    replicas: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=1, description="Independent runs at each temperature."
-    )
-    timestep_fs: TimeStep = Field(default=1.0, description="Time step (paper B: 1).")
-    md_engine: MDEngine = Field(default="ase", description=MD_ENGINE)
-    thermostat: Thermostat = Field(
-        default="nose-hoover-chain",
-        description="Thermostat of the NVT runs (paper A: berendsen; paper B: nose-hoover-chain); the NPT run has the "
-        "one that belongs to its barostat.",
-    )
-    thermostat_time_fs: RelaxationTime = Field(
-        default=100.0, description="Relaxation time of the thermostat (paper B: 100)."
-    )
     barostat: Literal["mtk", "berendsen"] = Field(
         default="mtk", description="Barostat (paper B: Nosé–Hoover type, mtk)."
-    )
-    barostat_time_fs: RelaxationTime = Field(
-        default=1000.0, description="Relaxation time of the barostat (paper B: 1000)."
-    )
-    cell_motion: Literal["isotropic", "axes", "anisotropic"] = Field(
-        default="anisotropic",
-        description="How the cell moves under the barostat: its size only (`isotropic`), the lengths of its axes "
-        "(`axes`), or its whole shape (`anisotropic`).",
-    )
-    pressure_GPa: Pressure = Field(default=BAR_GPA, description="Pressure (paper B: 0.0001 = 1 bar, and 1 = 10 kbar).")
-    heating_from_K: Temperature = Field(
-        default=100.0, description="Temperature of the first velocities (paper B: 100)."
-    )
-    heating_ps: DurationOrZero = Field(
-        default=2.0, description="Linear heating at fixed cell; 0 for none (paper B: 2)."
-    )
-    nvt_before_npt_ps: DurationOrZero = Field(default=50.0, description="Run at the fixed first cell (paper B: 50).")
-    npt_ps: DurationOrZero = Field(
-        default=140.0,
-        description="NPT run from which the average cell is taken; 0 keeps the relaxed cell (paper B: 140). Its "
-        "thermostat is the one that belongs to the barostat.",
-    )
-    npt_discard_fraction: Fraction = Field(
-        default=0.2,
-        description="First part of the NPT run that the average leaves out (paper B averages 112 of 140 ps).",
     )
     nvt_equilibration_ps: DurationOrZero = Field(
         default=0.0, description="NVT run in the average cell that is discarded (paper A: 100)."
@@ -130,19 +55,11 @@ class TransportSettings(MDSection):
     long_runs: LongRuns | None = Field(
         default=None, description="Other lengths of the runs for low temperatures (paper A)."
     )
-    save_every_fs: Interval = Field(default=10.0, description="Interval of the saved frames (paper B: 10).")
-    segment_ps: Duration = Field(default=50.0, description="Length of one segment: what a killed run loses at most.")
     draws: DrawSettings | None = Field(
         default=None,
         description="Orderings of a large cell, drawn at a temperature, that are run beside the lowest ones; none if "
         "left out.",
     )
-
-    @rule
-    def _potential_is_there(
-        self, potentials: Potentials, train: Section | None, distil: Section | None
-    ) -> Iterator[Problem]:
-        yield from unknown_driver(self.potential, potentials, train, distil)
 
     @rule
     def _long_runs_have_not_too_many_segments(self) -> Iterator[Problem]:

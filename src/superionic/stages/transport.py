@@ -77,19 +77,19 @@ def run(
     """
     bench = bench.at("transport")
     planned = [
-        (candidate, _identity(settings, candidate, temperature, replica, potentials, teacher))
+        (candidate, *_identity(settings, candidate, temperature, replica, potentials, teacher))
         for candidate in lowest_orderings(settings, candidates)
         for temperature in settings.temperatures_K
         for replica in range(settings.replicas)
     ]
-    chains = [_chain(settings, bench, candidate, run, potentials) for candidate, run in planned]
+    chains = [_chain(settings, bench, candidate, run, potentials, seed_name) for candidate, run, seed_name in planned]
     graded = potentials[0].name == _STUDENT
-    tasks = [_collect(settings, bench, run, built, graded) for (_, run), built in zip(planned, chains, strict=True)]
+    tasks = [_collect(settings, bench, run, built, graded) for (_, run, _), built in zip(planned, chains, strict=True)]
     interval = _frame_interval_ps(settings)
     simulated: list[SimulatedRun] = []
     runs: list[TransportRun] = []
     outcomes = bench.runner.gather(tasks)
-    for (candidate, run), built, outcome in zip(planned, chains, outcomes, strict=True):
+    for (candidate, run, _), built, outcome in zip(planned, chains, outcomes, strict=True):
         if not outcome.ok:
             continue
         collected = outcome.value
@@ -122,7 +122,8 @@ def run(
     if not runs:
         fix = "lower the temperatures or the time step"
         raise nothing_left("every transport run failed", failures, where=bench.stage, fix=fix)
-    return TransportOutput(TransportResult(runs[0].run.potential, tuple(simulated), failures), tuple(runs))
+    result = TransportResult(runs[0].run.potential, tuple(simulated), failures, settings.name or "")
+    return TransportOutput(result, tuple(runs))
 
 
 def lowest_orderings(settings: TransportSettings, candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -163,21 +164,33 @@ def _identity(
     replica: int,
     potentials: Sequence[ChosenPotential],
     teacher: str,
-) -> Run:
+) -> tuple[Run, str]:
+    """Return the identity of a run, and the name of its seed: that of the series is no part of it.
+
+    So series start with the same velocities, and a name that is added or changed repeats no dynamics.
+    """
     several = f" replica {replica + 1}" if settings.replicas > 1 else ""
-    return Run(
+    label = f"{candidate.id} {temperature_K:g} K{several}" + (f" (teacher {teacher})" if teacher else "")
+    run = Run(
         ordering=candidate.ordering,
         temperature_K=temperature_K,
         replica=replica + 1,
         potential=f"{potentials[0].name} of {teacher}" if teacher else potentials[0].name,
         pressure_GPa=settings.pressure_GPa if settings.npt_ps > 0 else None,
         member=replica % len(potentials) + 1 if len(potentials) > 1 else None,
-        label=f"{candidate.id} {temperature_K:g} K{several}" + (f" (teacher {teacher})" if teacher else ""),
+        label=label if settings.name is None else f"{label} ({settings.name})",
+        series=settings.name or "",
     )
+    return run, label
 
 
 def _chain(
-    settings: TransportSettings, bench: Workbench, candidate: Candidate, run: Run, potentials: Sequence[ChosenPotential]
+    settings: TransportSettings,
+    bench: Workbench,
+    candidate: Candidate,
+    run: Run,
+    potentials: Sequence[ChosenPotential],
+    seed_name: str,
 ) -> Chain:
     potential = potentials[0 if run.member is None else run.member - 1]
     lengths = lengths_at(settings, run.temperature_K)
@@ -201,7 +214,7 @@ def _chain(
         replace(averaged, name="equilibration", length_ps=equilibration),
         replace(averaged if equilibration == 0 else before, name="production", length_ps=lengths.production_ps),
     )
-    return chain(bench, run.label, candidate.structure, settings.supercell, potential, phases)
+    return chain(bench, run.label, candidate.structure, settings.supercell, potential, phases, seed_name=seed_name)
 
 
 def _limits(settings: TransportSettings, potential: ChosenPotential) -> Limits | None:

@@ -58,7 +58,12 @@ class CellAtRest:
 
 
 def run(
-    settings: VolumesSettings, bench: Workbench, candidates: Sequence[Candidate], potentials: Sequence[ChosenPotential]
+    settings: VolumesSettings,
+    bench: Workbench,
+    candidates: Sequence[Candidate],
+    potentials: Sequence[ChosenPotential],
+    *,
+    again: bool = False,
 ) -> VolumesResult:
     """Run the lowest orderings at constant pressure, and relax their cells.
 
@@ -72,16 +77,18 @@ def run(
         Relaxed orderings with their energies; references are ignored.
     potentials
         The potential, or the members of a committee, with which replicas take turns; the first one relaxes.
+    again
+        Whether this repeats the stage by another potential or at another pressure.
 
     Raises
     ------
     StageError
-        If every run failed.
+        If every run failed; if the stage is repeated, they are left out instead.
     """
     bench = bench.at("volumes")
     lowest = lowest_of_each(candidates, settings.per_composition)
     planned = [
-        (candidate, _identity(settings, candidate, temperature, replica, potentials))
+        (candidate, _identity(settings, candidate, temperature, replica, potentials, again=again))
         for candidate in lowest
         for temperature in settings.temperatures_K
         for replica in range(settings.replicas)
@@ -123,7 +130,7 @@ def run(
         if outcome.ok
     )
     failures = (*failures_of(outcomes), *failures_of(relaxed))
-    if not runs:
+    if not runs and not again:
         fix = "lower the temperatures or the time step"
         raise nothing_left("every run at constant pressure failed", failures, where=bench.stage, fix=fix)
     return VolumesResult(
@@ -172,6 +179,8 @@ def _identity(
     temperature_K: float,
     replica: int,
     potentials: Sequence[ChosenPotential],
+    *,
+    again: bool,
 ) -> Run:
     several = f" replica {replica + 1}" if settings.replicas > 1 else ""
     return Run(
@@ -181,7 +190,8 @@ def _identity(
         potential=potentials[0].name,
         pressure_GPa=settings.pressure_GPa,
         member=replica % len(potentials) + 1 if len(potentials) > 1 else None,
-        label=f"{candidate.id} {temperature_K:g} K at {settings.pressure_GPa:g} GPa{several}",
+        label=f"{candidate.id} {temperature_K:g} K at {settings.pressure_GPa:g} GPa{several}"
+        + (f" by {potentials[0].name}" if again else ""),
     )
 
 

@@ -20,6 +20,7 @@ from superionic.settings.stages import NEEDS, OPTIONAL, sections
 
 _FILE: Final = Path(__file__).with_name("presets.yaml")
 CRYSTALS: Final = "crystals"
+TRANSPORT: Final = "transport"
 _CELLS: Final = frozenset({"supercell", "further_supercells", "primitive"})
 
 
@@ -49,10 +50,12 @@ def complete(raw: Mapping[str, Any]) -> dict[str, Any]:
     filled = copy.deepcopy(dict(raw))
     for stage in (*sections(), "learn"):
         section = filled.get(stage)
+        if stage == TRANSPORT and isinstance(section, list):
+            filled[stage] = _filled_series(section, filled)
+            continue
         if stage in filled and not isinstance(section, dict):
             continue  # null leaves the stage out; anything else is a mistake that the validation reports
-        preset = _preset(section or {}) or _preset(filled)
-        values = presets().get(preset, {}).get(stage) if preset is not None else None
+        values = _of_preset(stage, section or {}, filled)
         if section is None and values is None and stage in OPTIONAL:
             continue
         filled[stage] = merged(values or {}, section or {})
@@ -75,6 +78,25 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
         inner = result.get(key)
         result[key] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, Mapping) else value
     return result
+
+
+def _of_preset(stage: str, section: Mapping[str, Any], filled: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what the preset of a section, or else that of the file, sets in it; None without either."""
+    return presets().get(_preset(section) or _preset(filled) or "", {}).get(stage)
+
+
+def _filled_series(listed: list[Any], filled: Mapping[str, Any]) -> list[Any]:
+    """Fill series of runs: the first by its preset; the others are as the first where they say nothing else."""
+    series: list[Any] = []
+    for entry in listed:
+        below: Mapping[str, Any] = {}
+        if isinstance(entry, Mapping):
+            first = series[0] if series and isinstance(series[0], Mapping) else {}
+            as_first = {key: value for key, value in first.items() if key not in ("name", "preset", "draws")}
+            of_preset = _of_preset(TRANSPORT, entry, {} if series else filled) or {}
+            below = merged(as_first, of_preset)
+        series.append(merged(below, entry) if isinstance(entry, Mapping) else entry)
+    return series
 
 
 def _preset(section: Mapping[str, Any]) -> str | None:
@@ -142,7 +164,8 @@ def _fill_potentials(filled: dict[str, Any]) -> None:
     ranking = _section(filled, "rank").get("potential") or only
     made = {"distil": STUDENT, "train": FINE_TUNED}
     last = next((name for stage, name in made.items() if filled.get(stage) is not None), ranking)
-    for stage, default in (("rank", only), ("sample", ranking), ("volumes", last), ("transport", last)):
-        section = filled.get(stage)
-        if isinstance(section, dict) and section.get("potential") is None and default is not None:
-            section["potential"] = default
+    for stage, default in (("rank", only), ("sample", ranking), ("volumes", last), (TRANSPORT, last)):
+        given = filled.get(stage)
+        for section in given if isinstance(given, list) else [given]:
+            if isinstance(section, dict) and section.get("potential") is None and default is not None:
+                section["potential"] = default

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationInfo, create_model, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationInfo, create_model, model_validator
 
 from superionic.campaign.file.presets import complete
 from superionic.registry import find, models
@@ -31,13 +31,13 @@ from superionic.settings.inputs import (
 )
 from superionic.settings.label import LabelSettings, ReferenceMethodSettings
 from superionic.settings.learn import LearnSettings
-from superionic.settings.md import MDSection
+from superionic.settings.md import MADE_BY, ProductionSection
 from superionic.settings.rank import RankSettings
-from superionic.settings.rules import AnySize, Problem, Reading, Section, broken_rules, rule
+from superionic.settings.rules import AnySize, Place, Problem, Reading, Section, broken_rules, rule
 from superionic.settings.sample import SampleSettings, SelectSettings
 from superionic.settings.stages import NEEDS, STAGES, ReportSettings, sections
 from superionic.settings.train import TrainSettings, ValidateSettings
-from superionic.settings.transport import MADE_BY, TransportSettings
+from superionic.settings.transport import TransportSettings
 from superionic.settings.volumes import VolumesSettings
 
 FORMAT_VERSION: Final = 1
@@ -46,6 +46,13 @@ FORMAT_VERSION: Final = 1
 MAX_GRID_POINTS: Final = 10_000
 MAX_SPACES: Final = 10_000
 """Crystals × points of the grid × supercells."""
+
+TransportInput = Annotated[
+    Annotated[TransportSettings, Tag("section")]
+    | Annotated[tuple[TransportSettings, ...], Tag("series"), Field(strict=False, min_length=1, max_length=50)],
+    Discriminator(lambda given: "series" if isinstance(given, (list, tuple)) else "section"),
+]
+"""One series of runs, or several with names."""
 
 
 class CampaignFile(Section):
@@ -94,7 +101,12 @@ class CampaignFile(Section):
     learn: LearnSettings | None = Field(default=None, description=LearnSettings.__doc__)
     distil: DistilSettings | None = Field(default=None, description=DistilSettings.__doc__)
     volumes: VolumesSettings | None = Field(default=None, description=VolumesSettings.__doc__)
-    transport: TransportSettings | None = Field(default=None, description=TransportSettings.__doc__)
+    transport_: TransportInput | None = Field(
+        default=None,
+        alias="transport",
+        description="Molecular dynamics from which the transport properties come; one section, or a list of sections "
+        "with names, for runs by several potentials or at several pressures.",
+    )
     analyse: AnalyseSettings | None = Field(default=None, description=AnalyseSettings.__doc__)
     report: ReportSettings = Field(default_factory=ReportSettings, description=ReportSettings.__doc__)
     execution: ExecutionSettings = Field(default_factory=ExecutionSettings, description=ExecutionSettings.__doc__)
@@ -128,8 +140,33 @@ class CampaignFile(Section):
         every = {stage: self.section(stage) for stage in self.stages}
         return {stage: each for stage, each in every.items() if isinstance(each, ReferenceMethodSettings)}
 
+    @property
+    def transport(self) -> TransportSettings | None:
+        """The section `transport`; of several series the first, whose values the report states."""
+        return next(iter(self.transport_series), None)
+
+    @property
+    def transport_series(self) -> tuple[TransportSettings, ...]:
+        """All series of runs, the one or those of the list; empty where the campaign leaves transport out."""
+        given = self.transport_
+        return given if isinstance(given, tuple) else () if given is None else (given,)
+
+    @property
+    def student_transport(self) -> TransportSettings | None:
+        """The runs that students are made for: the first series that they drive, with the temperatures of all such.
+
+        Where they drive none it is the first series; None where the campaign leaves transport out.
+        """
+        driven = [series for series in self.transport_series if series.potential == STUDENT]
+        if len(driven) < 2:
+            return driven[0] if driven else self.transport
+        temperatures = sorted({temperature for series in driven for temperature in series.temperatures_K})
+        return driven[0].model_copy(update={"temperatures_K": tuple(temperatures)})
+
     def section(self, stage: str) -> Any:
         """Return the settings of a stage, or `learn`, as a typed section, or None where the campaign leaves it out.
+
+        Of a list of series of runs it is the first.
 
         Raises
         ------
@@ -154,7 +191,7 @@ class CampaignFile(Section):
         Returns
         -------
         dict
-            Settings in the order of the schema.
+            Settings in the order of the schema; for a list of series of runs, those of each by its name.
 
         Raises
         ------
@@ -164,6 +201,8 @@ class CampaignFile(Section):
         section = self.section(stage)
         if section is None:
             raise KeyError(stage)
+        if stage == "transport" and isinstance(self.transport_, tuple):
+            return {str(each.name): each.model_dump(mode="json", exclude={"preset"}) for each in self.transport_}
         settings: dict[str, Any] = section.model_dump(mode="json", exclude={"preset"})
         return settings
 
@@ -280,13 +319,35 @@ class CampaignFile(Section):
 
     @rule
     def _lammps_has_the_potential_of_sample(self) -> Iterator[Problem]:
-        yield from self._not_in_lammps("sample", self.sample)
+        yield from self._not_in_lammps(("sample",), self.sample)
 
     @rule
     def _lammps_has_the_potential_of_transport(self) -> Iterator[Problem]:
-        yield from self._not_in_lammps("transport", self.transport)
+        for index, series in enumerate(self.transport_series):
+            place = ("transport", index) if isinstance(self.transport_, tuple) else ("transport",)
+            yield from self._not_in_lammps(place, series)
 
-    def _not_in_lammps(self, stage: str, section: MDSection | None) -> Iterator[Problem]:
+    @rule
+    def _series_have_names(self) -> Iterator[Problem]:
+        given = self.transport_ if isinstance(self.transport_, tuple) else ()
+        first: dict[str, int] = {}
+        for index, series in enumerate(given):
+            if series.name is None:
+                yield Problem(("transport", index), "a series of runs in a list needs a `name`", "e.g. name: 10-kbar")
+            elif (name := series.name.lower()) in first:
+                message = f"the name '{series.name}' is also that of transport[{first[name]}]"
+                yield Problem(("transport", index, "name"), message, "give each series a name of its own")
+            else:
+                first[name] = index
+
+    @rule
+    def _draws_are_those_of_the_first_series(self) -> Iterator[Problem]:
+        for index, series in enumerate(self.transport_series[1:], 1):
+            if series.draws is not None:
+                message = "orderings are drawn for the first series alone"
+                yield Problem(("transport", index, "draws"), message, "move `draws` to the first", at_key=True)
+
+    def _not_in_lammps(self, place: Place, section: ProductionSection | None) -> Iterator[Problem]:
         if section is None or section.md_engine != "lammps" or section.potential is None:
             return
         name = section.potential
@@ -295,12 +356,12 @@ class CampaignFile(Section):
             message = f"LAMMPS cannot run the potential '{name}' of engine {engine}"
             able = " or ".join(each.name for each in models().values() if each.in_lammps)
             hint = f"take md_engine: ase, or drive the run by the student or by a potential of engine {able}"
-            yield Problem((stage, "md_engine"), f"{message}: they live in different environments", hint)
+            yield Problem((*place, "md_engine"), f"{message}: they live in different environments", hint)
         sampler = self.sample.potential if name == FINE_TUNED and self.sample is not None else name
         if name != STUDENT and sampler in self.potentials and self.potentials[sampler].dispersion is not None:
             message = f"LAMMPS does not evaluate the dispersion term of the potential '{sampler}'"
             hint = "take md_engine: ase, or drive the run by a student, which has learned it"
-            yield Problem((stage, "md_engine"), message, hint)
+            yield Problem((*place, "md_engine"), message, hint)
 
     def _engine_of(self, potential: str) -> str | None:
         """Return the engine of an entry of `potentials`, or of one that the campaign makes; None if there is none."""

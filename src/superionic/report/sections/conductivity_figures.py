@@ -128,7 +128,7 @@ def _top_axis(low: float, high: float) -> tuple[list[float], list[str], str]:
     names = []
     for temperature in _TEMPERATURE_TICKS:
         at = 1000.0 / temperature
-        if low <= at <= high and all(abs(at - other) > 0.09 * (high - low) for other in ticks):
+        if low <= at <= high and all(abs(at - other) > 0.12 * (high - low) for other in ticks):
             ticks.append(at)
             names.append(f"{temperature}")
     return ticks, names, "temperature (K)"

@@ -83,13 +83,15 @@ def _failures(results: Results) -> Iterator[tuple[str, Sequence[Failure | Reject
         yield "label", (*labels.rejected, *labels.failures)
     if results.rungs is not None:
         yield "label", (*results.rungs.rejected, *results.rungs.failures)
-    rest = {
-        "distil": results.distil,
-        "volumes": results.volumes,
-        "transport": results.transport,
-        "analyse": results.analyse,
-    }
-    for stage, result in rest.items():
+    rest = [
+        ("distil", results.distil),
+        *(("volumes", each) for each in results.volumes_of_each),
+        ("transport", results.transport),
+        ("analyse", results.analyse),
+        *(("transport", series.transport) for series in results.series),
+        *(("analyse", series.analyse) for series in results.series),
+    ]
+    for stage, result in rest:
         if result is not None:
             yield stage, result.failures
     for further in results.further:

@@ -37,14 +37,17 @@ def section(results: Results) -> Section:
 
 def doubts(results: Results) -> Iterator[Statement]:
     """Yield the doubts about the series: cells that still drift, and orderings whose runs left the relaxed cell."""
-    series = results.volumes
-    if series is None:
-        return
+    for series in results.volumes_of_each:
+        yield from _doubts_about(series)
+
+
+def _doubts_about(series: VolumesResult) -> Iterator[Statement]:
+    by = f"by {series.potential} at {series.pressure_GPa:g} GPa"
     drifts = [abs(each.drift) for each in series.runs if each.drift is not None and abs(each.drift) > _DRIFTING]
     if drifts:
         yield Statement(
             "warning",
-            f"In {len(drifts)} of {plural(len(series.runs), 'run')} at constant pressure the volume had not "
+            f"In {len(drifts)} of {plural(len(series.runs), 'run')} at constant pressure {by} the volume had not "
             f"equilibrated at the end (it still changed by up to {100 * max(drifts):.0f} %): run longer "
             "(`volumes.npt_ps`).",
             "volumes not equilibrated",
@@ -58,7 +61,7 @@ def doubts(results: Results) -> Iterator[Statement]:
         if abs(percent) > _LEFT_PERCENT:
             yield Statement(
                 "caution",
-                f"The cell of {cell.ordering.id} at {runs[0].run.temperature_K:g} K is {abs(percent):.0f} % "
+                f"The cell of {cell.ordering.id} at {runs[0].run.temperature_K:g} K {by} is {abs(percent):.0f} % "
                 f"{'larger' if percent > 0 else 'smaller'} than the relaxed one: the run left that structure, or the "
                 "relaxation ended in a saddle point; its volume at 0 K is not the start of the series.",
             )
