@@ -84,7 +84,7 @@ def test_sizes_fall_with_the_time_and_the_plan_of_the_file_fits_it(cif):
     assert "supercell: 1x1x2" in text
     assert [row[axis] for axis, row in enumerate(file.transport.supercell)] == [4, 4, 2]
     largest = before = sizes(file)
-    for share in (0.999, 0.1, 0.01):
+    for share in (0.999, 0.1, 0.02):
         file, text, hours = written(cif, share * longest_h)
         assert 0.0 < hours <= share * longest_h
         now = sizes(file)

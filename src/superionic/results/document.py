@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, Union
 import numpy as np
 
 from superionic.errors import StorageError
-from superionic.execution.codec import ShapeError, field_hints, from_tree, plain_json, to_tree
+from superionic.execution.codec import LEFT_OUT, ShapeError, field_hints, from_tree, plain_json, to_tree
 from superionic.foreign import read_regular
 from superionic.results.campaign import Results
 
@@ -161,10 +161,11 @@ def _defined(cls: type, definitions: dict[str, Any]) -> str:
 def _of_class(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
     properties = {name: _of(hint, definitions) for name, hint in field_hints(cls).items()}
     summary = (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
+    left_out = {field.name for field in dataclasses.fields(cls) if LEFT_OUT in field.metadata}
     return {
         "type": "object",
         "description": summary,
         "properties": properties,
-        "required": list(properties),
+        "required": [name for name in properties if name not in left_out],
         "additionalProperties": False,
     }
