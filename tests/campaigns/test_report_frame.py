@@ -148,7 +148,7 @@ def test_what_has_not_run_is_said_and_breaks_nothing(any_campaign):
     for changes in ({name: None} for name in stages), ({name: ()} for name in rounds):
         for change in changes:
             report_sections(replace(any_campaign.results, **change), {}, ())
-    without = ("statements", "warnings", "cells")
+    without = ("statements", "warnings", "cells", "further")
     nothing = replace(any_campaign.results, **dict.fromkeys(stages), **dict.fromkeys((*rounds, *without), ()))
     sections = report_sections(nothing, {}, ())
     words = " ".join(block.words for section in sections for block in section.blocks if hasattr(block, "words"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -154,10 +154,8 @@ def _circles(places: Sequence[Place]) -> tuple[list[float | None], list[float | 
     return x, y
 
 
-def interpolated(
-    places: Sequence[Place], values: Sequence[float], label: str, *, ringed: Collection[Place] = ()
-) -> HeatMap:
-    """Interpolate values linearly in the Delaunay triangles between positions; NaN outside, and in the rings drawn."""
+def interpolated(places: Sequence[Place], values: Sequence[float], label: str) -> HeatMap:
+    """Interpolate values linearly in the Delaunay triangles between positions; NaN outside."""
     from scipy.interpolate import LinearNDInterpolator
 
     corners = np.array(places)
@@ -166,8 +164,6 @@ def interpolated(
     y = np.linspace(low[1], high[1], _CELLS)
     grid = np.stack(np.meshgrid(x, y), axis=-1)
     between = np.asarray(LinearNDInterpolator(corners, np.array(values))(grid), dtype=np.float64)
-    for place in ringed:
-        between[np.linalg.norm(grid - place, axis=-1) < RING_RADIUS] = np.nan
     # Digits that colours cannot show would only make the page larger.
     largest = max(abs(value) for value in values)
     decimals = _DIGITS - 1 - math.floor(math.log10(largest)) if largest > 0 else 0

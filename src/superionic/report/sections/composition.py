@@ -230,9 +230,7 @@ def _map_panel(
         label = f"log₁₀ of {label}"
     heat_map = None
     if composition_map(list(known)) is not None:
-        heat_map = interpolated(
-            [plane.places[point] for point in known], list(known.values()), label, ringed=plane.places.values()
-        )
+        heat_map = interpolated([plane.places[point] for point in known], list(known.values()), label)
     stable = {point: each.stability is None or each.stability.stable for point, each in own.items()}
     discs = []
     for with_line in (True, False):
