@@ -115,42 +115,40 @@ def analysis_page(polymorphs, tmp_path_factory) -> Path:
     )
 
 
-@pytest.fixture(params=["two axes", "polymorphs", "ladder", "analysis"])
+@pytest.fixture(scope="module", params=["two axes", "polymorphs", "ladder", "analysis"])
 def page(request) -> Path:
     if request.param == "analysis":
         return request.getfixturevalue("analysis_page")
     return request.getfixturevalue(request.param.replace(" ", "_")).report / "report.html"
 
 
-def test_everything_is_drawn_and_nothing_is_asked_of_anyone(tab, page):
+@pytest.fixture(scope="module")
+def opened(tab, page) -> Path:
+    """A page that is open, for tests that only look at it."""
     tab.open(page)
+    return page
+
+
+def test_everything_is_drawn_and_nothing_is_asked_of_anyone(tab, opened):
     charts = tab.script(_DRAWN)
     assert charts
     for chart in charts:
         assert chart["told"] or (chart["svg"] and chart["points"]), chart
     assert tab.errors() == []
     asked = [url for url in tab.requests() if not url.startswith(("data:", "blob:"))]
-    assert asked == [page.as_uri()]
+    assert asked == [opened.as_uri()]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_narrow_screen_needs_no_scrolling_sideways(tab, page, scheme):
-    tab.open(page, width=400, height=800, scheme=scheme)
-    assert tab.script("return document.documentElement.scrollWidth") <= 400
-    assert all(chart["width"] <= 400 for chart in tab.script(_DRAWN))
-    assert tab.errors() == []
-
-
-def test_the_first_screen_says_the_result_and_how_far_to_trust_it(tab, page):
-    tab.open(page)
+@pytest.mark.usefixtures("opened")
+def test_the_first_screen_says_the_result_and_how_far_to_trust_it(tab):
     lines = tab.script("return Array.from(document.querySelectorAll('.line')).map(line => line.innerText)")
     bottom = tab.script("return document.querySelector('.lines').getBoundingClientRect().bottom")
     assert 2 <= len(lines) <= 5
     assert bottom <= 900
 
 
-def test_links_lead_to_files_that_are_there(tab, page):
-    tab.open(page)
+@pytest.mark.usefixtures("opened")
+def test_links_lead_to_files_that_are_there(tab):
     for target in tab.script(
         "return Array.from(document.querySelectorAll('a[href]')).map(a => a.getAttribute('href'))"
     ):
@@ -163,8 +161,15 @@ def test_links_lead_to_files_that_are_there(tab, page):
             ).is_file()
 
 
-def test_the_light_is_switched_by_keyboard_and_remembered(tab, polymorphs):
-    page = polymorphs.report / "report.html"
+def test_a_narrow_screen_needs_no_scrolling_sideways(tab, page):
+    tab.open(page, width=400, height=800, scheme="dark")
+    assert tab.script("return document.documentElement.scrollWidth") <= 400
+    assert all(chart["width"] <= 400 for chart in tab.script(_DRAWN))
+    assert tab.errors() == []
+
+
+def test_the_light_is_switched_by_keyboard_and_remembered(tab, ladder):
+    page = ladder.report / "report.html"
     tab.open(page, scheme="dark")
     theme = "return document.documentElement.dataset.theme"
     ink = "return document.querySelector('.chart').layout.font.color"
@@ -179,8 +184,8 @@ def test_the_light_is_switched_by_keyboard_and_remembered(tab, polymorphs):
     tab.script("localStorage.clear()")
 
 
-def test_the_keyboard_reaches_the_results_past_the_contents(tab, polymorphs):
-    tab.open(polymorphs.report / "report.html")
+def test_the_keyboard_reaches_the_results_past_the_contents(tab, ladder):
+    tab.open(ladder.report / "report.html")
     tab.press("TAB")
     assert tab.focused() == "skip"
     tab.press("ENTER")
@@ -206,8 +211,8 @@ def test_long_tables_are_folded(tab, polymorphs):
     assert tab.script(shown) == 30
 
 
-def test_tables_are_sorted_by_number_and_back(tab, polymorphs):
-    tab.open(polymorphs.report / "report.html")
+def test_tables_are_sorted_by_number_and_back(tab, two_axes):
+    tab.open(two_axes.report / "report.html")
     head = "#stability table.sortable thead th.number"
     cells = (
         "var head = document.querySelector(arguments[0]), table = head.closest('table');"
@@ -229,8 +234,8 @@ def test_tables_are_sorted_by_number_and_back(tab, polymorphs):
     assert numbers() == original
 
 
-def test_names_of_the_legend_hide_what_they_name(tab, polymorphs):
-    tab.open(polymorphs.report / "report.html")
+def test_names_of_the_legend_hide_what_they_name(tab, two_axes):
+    tab.open(two_axes.report / "report.html")
     tab.click(".legend button")
     name = tab.find(".legend button").get_attribute("data-name")
     visible = tab.script(

@@ -15,7 +15,7 @@ _AT_ONCE: Final = 8
 
 def damages(bench: Bench, tally: Tally) -> None:
     """Damage finished run folders, a few files at a time, and give the command again."""
-    number = 1000 if bench.long else 32
+    number = 1000 if bench.long else 20
     while tally.number < number:
         rng = np.random.default_rng([bench.seed, tally.number])  # so that it can go on where it was stopped
         name = bench.names[int(rng.integers(len(bench.names)))]

@@ -27,7 +27,7 @@ _CODES: Final = (
 
 def random_kills(bench: Bench, tally: Tally) -> None:
     """Kill at random moments."""
-    number = 1000 if bench.long else 40
+    number = 1000 if bench.long else 24
     spans: dict[str, float] = {}
     bench.drivers()  # what it does to be warm is not part of a run
     for name in bench.names:

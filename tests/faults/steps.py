@@ -52,7 +52,7 @@ def crash_points(bench: Bench, tally: Tally) -> None:
     """Kill at every call of each operation and at calls of whole campaigns."""
     for name in operations.OPERATIONS:
         calls = list(enumerate(_calls_of_operation(bench, name), 1))
-        for number, call in calls if bench.long else calls[bench.seed % 8 :: 8]:
+        for number, call in calls if bench.long else calls[bench.seed % 16 :: 16]:
             for action in ("kill", "half") if call.name == "write" else ("kill",):
                 _try_operation(bench, tally, name, Fault(action, number), call)
     rng = np.random.default_rng(bench.seed)
@@ -70,7 +70,7 @@ def errors(bench: Bench, tally: Tally) -> None:
     for name in operations.OPERATIONS:
         calls = _calls_of_operation(bench, name)
         numbered = list(enumerate(calls, 1))
-        for number, call in numbered if bench.long else numbered[bench.seed % 16 :: 16]:
+        for number, call in numbered if bench.long else numbered[bench.seed % 32 :: 32]:
             for error in _errors_at(call):
                 for lasting in _lasting(bench, error):
                     fault = Fault("fail", number, error=getattr(errno, error), lasting=lasting, functions=_AT[error])
