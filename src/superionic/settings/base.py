@@ -19,6 +19,8 @@ from superionic.settings.rules import FileName, Section
 
 PresetName = Literal["demo", "paper-a", "paper-b"]
 """Names of the presets; what each sets is in ``superionic/campaign/file/presets.yaml``."""
+Optimizer = Literal["QN", "FIRE", "FIRE2", "LBFGS", "BFGS", "GOQN"]
+"""As in :mod:`superionic.dynamics.relax.optimizers`, without the science that importing it takes."""
 
 if TYPE_CHECKING:
     ModelName = str

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from superionic.settings.base import Count, CountOrZero, NotNegative, Positive, StageSection, each_once
+from superionic.settings.base import Count, CountOrZero, NotNegative, Optimizer, Positive, StageSection, each_once
 from superionic.settings.inputs import Potentials, unknown_potential
 from superionic.settings.rules import Problem, Section, did_you_mean, no_such, rule
 
@@ -83,7 +83,7 @@ class RankSettings(StageSection):
     )
     fmax_eV_per_A: Positive = Field(default=0.01, description="Largest force that ends a relaxation (paper B: 0.01).")
     max_steps: Count = Field(default=500, description="Steps after which a relaxation is given up as not converged.")
-    optimizer: Literal["QN", "FIRE", "FIRE2", "LBFGS", "BFGS", "GOQN"] = Field(
+    optimizer: Optimizer = Field(
         default="QN",
         description="Optimizer: quasi-Newton from a Hessian of springs (QN, the fewest evaluations; "
         "docs/performance.md), FIRE (paper B), or another one of ASE.",

@@ -6,11 +6,10 @@ Paper B is the study of Li3YCl6-xBrx with a fine-tuned CHGNet; defaults are its 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 from pydantic import Field
 
-from superionic.settings.base import Count, CountOrZero, Positive
+from superionic.settings.base import Count, CountOrZero, Optimizer, Positive
 from superionic.settings.label import ReferenceMethodSettings
 from superionic.settings.rules import Problem, rule
 
@@ -30,7 +29,7 @@ class DftSettings(ReferenceMethodSettings):
     )
     fmax_eV_per_A: Positive = Field(default=0.01, description="Largest force that ends a relaxation (paper B: 0.01).")
     max_steps: Count = Field(default=300, description="Steps after which a relaxation is given up as not converged.")
-    optimizer: Literal["QN", "FIRE", "FIRE2", "LBFGS", "BFGS", "GOQN"] = Field(
+    optimizer: Optimizer = Field(
         default="QN",
         description="Optimizer: quasi-Newton from a Hessian of springs (QN, the fewest calculations), FIRE (paper B), "
         "or another one of ASE.",
