@@ -143,6 +143,12 @@ def test_campaigns_are_compared_from_the_command_line_and_from_python(
     monoclinic = frame[frame["spacegroup_number"] == 12]
     assert set(monoclinic["series"]) == {"polymorphs"}
     assert compared.figures == ("series",)
+    drawn = [
+        each for plot in compared.section.plots for panel in plot.panels for each in panel.series if each.label in names
+    ]
+    colours = {each.label: {other.colour for other in drawn if other.label == each.label} for each in drawn}
+    assert all(len(own) == 1 for own in colours.values())  # one in all panels
+    assert len(set.union(*colours.values())) == len(colours)  # and a different one for each
     with contextlib.suppress(SystemExit):
         main(["compare", str(series.campaign.path), str(polymorphs.campaign.path.parent), "-o", str(tmp_path)])
     shown = capsys.readouterr().out

@@ -110,14 +110,12 @@ def _show_screening(console: Console, seen: Screening) -> None:
     if seen.conductivity is None:
         console.print(f"[bold]no σ(300 K)[/]: {seen.reason}", highlight=False)
     else:
+        from superionic.report.sigma import SigmaUnit, sigma_words
+
         at = seen.conductivity
-        (low, high), (lowest, highest) = at.interval68_S_per_cm, at.interval95_S_per_cm
-        value = "" if at.is_upper_bound else f" = {_millisiemens(at.value_S_per_cm)} mS/cm"
-        console.print(
-            f"[bold]screening: σ({at.temperature_K:g} K){value}[/], 68 %: {_millisiemens(low)} to "
-            f"{_millisiemens(high)}, 95 %: {_millisiemens(lowest)} to {_millisiemens(highest)} mS/cm",
-            highlight=False,
-        )
+        unit = SigmaUnit.of([at])
+        within = f"68 %: {unit.ends(at.interval68_S_per_cm)}, 95 %: {unit.ends(at.interval95_S_per_cm)} {unit.name}"
+        console.print(f"[bold]screening: {sigma_words(at)}[/], {within}", highlight=False)
     if seen.Ea_eV is not None:
         console.print(f"Ea = {number_text(seen.Ea_eV, seen.Ea_error_eV)} eV", highlight=False)
     console.print(seen.model_error.words, highlight=False)
@@ -143,11 +141,6 @@ def _show_runs(console: Console, runs: Sequence[TrialTemperature], mobile_ion: s
             _paths(each),
         )
     console.print(table)
-
-
-def _millisiemens(value_S_per_cm: float) -> str:
-    value = 1000 * value_S_per_cm
-    return f"{value:.0f}" if 100 <= value < 1e5 else f"{value:.2g}"
 
 
 def _diffusivity(estimate: Estimate) -> str:

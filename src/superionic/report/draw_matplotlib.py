@@ -260,7 +260,8 @@ def _annotate(axes: Axes, panel: Panel) -> None:
     for x_at, words in panel.guides:
         axes.axvline(x_at, color="#6b7280", lw=0.9, ls=":", zorder=1)
         place = axes.get_xaxis_transform()
-        axes.text(x_at, 0.99, f" {_safe(words)}", transform=place, fontsize=7.5, color="#4b5563", va="top")
+        side = "right" if panel.is_near_right_end(x_at) else "left"
+        axes.text(x_at, 0.99, f" {_safe(words)} ", transform=place, fontsize=7.5, color="#4b5563", va="top", ha=side)
     for x_at, y_at, words in panel.notes:
         axes.text(x_at, y_at, _safe(words), fontsize=8.5, ha="center", va="center", color="#1f2937")
     for x_at, y_at, words in panel.tags:

@@ -261,8 +261,9 @@ def _decorate(panel: Panel, layout: dict[str, Any]) -> None:
         place = math.log10(x_at) if panel.x_log else x_at
         line = {"color": GREY, "width": 1, "dash": "dot"}
         layout["shapes"].append({"type": "line", "line": line, **_column(x_at, x_at)})
+        side = "right" if panel.is_near_right_end(x_at) else "left"
         layout["annotations"].append(
-            _note(_round(place), 1, words) | {"yref": "paper", "xanchor": "left", "yanchor": "top"}
+            _note(_round(place), 1, words) | {"yref": "paper", "xanchor": side, "yanchor": "top"}
         )
     for x_at, y_at, words in panel.notes:
         y_place = math.log10(y_at) if panel.y_log else y_at

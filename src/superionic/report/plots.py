@@ -30,6 +30,7 @@ GREY: Final = "#7b8494"
 # Colours on top of data rather than on the page: the same on a light and on a dark page.
 INK: Final = "#1f2937"
 WHITE: Final = "#ffffff"
+_WIDTH_OF_WORDS: Final = 0.12
 PALETTE: Final = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, "#8c6d31", "#5254a3")
 ATOM_COLOURS: Final = ("#6b7280", "#CC79A7", "#009E73", "#8c6d31", "#5254a3")
 MARKERS: Final = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "x", "star")
@@ -164,6 +165,10 @@ class Panel:
     bare: bool = False
     square: bool = False
     heat_map: HeatMap | None = None
+
+    def is_near_right_end(self, x: float) -> bool:
+        """Whether words that begin at ``x`` would run out of the stated range of x, which is linear."""
+        return self.x_range is not None and x > self.x_range[1] - _WIDTH_OF_WORDS * (self.x_range[1] - self.x_range[0])
 
 
 @dataclass(frozen=True)

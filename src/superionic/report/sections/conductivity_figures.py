@@ -28,12 +28,18 @@ def report_temperatures(dependences: Sequence[NamedDependence]) -> list[float]:
     return list(dict.fromkeys(t for each in dependences for t in each.dependence.report_temperatures_K))
 
 
-def arrhenius(dependences: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysis]) -> Plot:
-    """Plot conductivities with their bands and published values, and diffusivities, against inverse temperature."""
+def arrhenius(
+    dependences: Sequence[NamedDependence], runs: NamedRuns[TransportAnalysis], places: Sequence[int] = ()
+) -> Plot:
+    """Plot conductivities with their bands and published values, and diffusivities, against inverse temperature.
+
+    ``places`` are the places of the dependences among all that one figure shows, which give their colours and markers;
+    by default those in ``dependences``.
+    """
     banded = len(dependences) <= _MOST_BANDS
     sigma = [
         series
-        for index, each in enumerate(dependences)
+        for index, each in zip(places or range(len(dependences)), dependences, strict=True)
         for series in _sigma_series(each, pick(index), pick_marker(index), bands=banded, alone=len(dependences) == 1)
     ]
     if sigma:

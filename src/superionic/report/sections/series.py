@@ -282,16 +282,17 @@ def _plot(
 ) -> Plot:
     panels: list[Panel] = []
     for subject in list(names)[:_MOST_PANELS]:
-        lines = [(view, line) for view in views if (line := view.line_of(subject)) is not None]
-        named = [NamedDependence(view.name, (), line.dependence, tuple(published[subject])) for view, line in lines]
+        lines = [(place, line) for place, view in enumerate(views) if (line := view.line_of(subject)) is not None]
+        named = [
+            NamedDependence(views[place].name, (), line.dependence, tuple(published[subject])) for place, line in lines
+        ]
+        # A series has one colour in all panels.
+        places = [place for place, _ in lines]
         panels += [
             replace(panel, title=f"{names[subject]}: conductivity")
-            for panel in (arrhenius(named, NamedRuns((), ())).panels if named else ())
+            for panel in (arrhenius(named, NamedRuns((), ()), places).panels if named else ())
         ]
-        # A series has one colour in both panels.
-        others = [view for view in views if view.line_of(subject) is None and view.volumes_of(subject)]
-        in_order = [*(view for view, _ in lines), *others]
-        drawn = [series for index, view in enumerate(in_order) for series in _volume_series(view, subject, index)]
+        drawn = [series for place, view in enumerate(views) for series in _volume_series(view, subject, place)]
         if drawn:
             drawn += _published_volumes(published[subject])
             panels.append(Panel(drawn, "temperature (K)", "volume (Å³/atom)", f"{names[subject]}: volume"))
