@@ -96,6 +96,7 @@ class _Loop:
         if active and self.trained is not None:
             self._explore()
         if self.trained is None:
+            self._check()
             return None
         chosen = _Trained(self.trained, self.driver, self.labelled)
         if settings is not None and settings.compares_rungs:
@@ -106,6 +107,18 @@ class _Loop:
             checked = validate.run(limits, flow.bench, chosen.labelled, tuned.bare, trained.training, trained.dataset)
             flow.done("validate", flow.outputs.validate, checked)
         return tuned
+
+    def _check(self) -> None:
+        """Compare a potential as it is with the labels, if the campaign has labels and asks for it."""
+        flow = self.flow
+        settings = flow.file.section("validate")
+        if settings is None or not self.labelled:
+            return
+        flow.at("validate")
+        potential = self.first if settings.potential is None else flow.potential(settings.potential)
+        if dispersion_of_label(asdict(flow.outputs.label[-1].result.reference)) is None:
+            potential = potential.bare
+        flow.done("validate", flow.outputs.validate, validate.check(settings, flow.bench, self.labelled, potential))
 
     def _compared(self, settings: LearnSettings, tests: RungTests | None) -> _Trained:
         """Compare the potentials of all rungs on the same test sets; return the one that goes on."""

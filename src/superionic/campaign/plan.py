@@ -535,7 +535,11 @@ class _Costs:
         )
 
     def validate(self) -> PlanLine | None:
-        seconds = self._labels() * self._per_step(self._file.rank.potential, self._atoms)
+        settings, file = self._file.validate_, self._file
+        potential = None if settings is None else settings.potential
+        seconds = self._labels() * self._per_step(potential or file.rank.potential, self._atoms)
+        if file.train is None:
+            return PlanLine("validate", "errors on the labels", 2, seconds / 3600, 1.0)
         return PlanLine("validate", "errors before and after, on unseen runs", 2, seconds / 3600, 1.0)
 
     def volumes(self) -> PlanLine | None:

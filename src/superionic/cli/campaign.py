@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from superionic.campaign.status import Status
     from superionic.results.campaign import Results
     from superionic.results.cost import CampaignCost
+    from superionic.results.learning import ValidateResult
     from superionic.transport.conductivity.of_temperature import TemperatureDependence
 
 _SHOWN_PENDING = 12
@@ -303,6 +304,17 @@ def show_plan(name: str, plan: Plan) -> None:
     console.print(f"files go to {plan.run_folder}", soft_wrap=True, highlight=False)
 
 
+def _validation_line(result: ValidateResult) -> str:
+    errors = result.errors
+    sides = [side for side in (errors.before, errors.after) if side is not None]
+    force = " → ".join(f"{side.mae_force_meV_per_A:.0f}" for side in sides)
+    slopes = [side.force_slope for side in sides if side.force_slope is not None]
+    slope = f", force slope {' → '.join(f'{each:.2f}' for each in slopes)}" if len(slopes) == len(sides) else ""
+    if errors.before is None:
+        return f"{result.potential}: force MAE {force} meV/Å{slope} on {errors.n_structures} labels"
+    return f"fine-tuning: force MAE {force} meV/Å{slope} on {errors.n_structures} unseen structures"
+
+
 def _show_results(campaign: Campaign, results: Results) -> None:
     """Print the main results of a run."""
     from superionic.results.identity import Ordering
@@ -317,14 +329,7 @@ def _show_results(campaign: Campaign, results: Results) -> None:
             crystal = ordering.material.crystal
             console.print(f"{formula} ({crystal}): {above:.1f} meV/atom above the hull", highlight=False)
     if results.validate is not None:
-        errors = results.validate.errors
-        slopes = errors.before.force_slope, errors.after.force_slope
-        slope = "" if slopes[0] is None or slopes[1] is None else f", force slope {slopes[0]:.2f} → {slopes[1]:.2f}"
-        console.print(
-            f"fine-tuning: force MAE {errors.before.mae_force_meV_per_A:.0f} → "
-            f"{errors.after.mae_force_meV_per_A:.0f} meV/Å{slope} on {errors.n_structures} unseen structures",
-            highlight=False,
-        )
+        console.print(_validation_line(results.validate), highlight=False)
     for material in results.analyse.arrhenius if results.analyse is not None else ():
         _show_dependence(console, material.material.label, material.dependence)
     for statement in results.statements:

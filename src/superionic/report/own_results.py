@@ -233,7 +233,10 @@ def _of_errors(results: Results) -> Iterator[Own]:
     temperatures = [float(group.value) for group in errors.by if group.by == "temperature_K"]
     if not formulas:
         return
-    for potential, metrics in ((results.rank[0].potential_name, errors.before), (FINE_TUNED, errors.after)):
+    pretrained = results.rank[0].potential_name
+    for potential, metrics in ((pretrained, errors.before), (results.validate.potential, errors.after)):
+        if metrics is None:
+            continue
         kind, family = _kind(results, potential)
         for quantity, value in _error_values(metrics):
             if value is not None and value > 0.0:

@@ -343,21 +343,22 @@ class ErrorsApart:
     by, value
         How structures are grouped (``"composition"``, ``"phase"``, ``"temperature_K"``), and the value of this group.
     before, after
-        Errors of the pretrained and of the trained potential.
+        Errors of the pretrained and of the trained potential; where nothing was trained, ``before`` is None and
+        ``after`` are those of the potential as it is.
     """
 
     by: str
     value: str | float
-    before: ErrorMetrics
+    before: ErrorMetrics | None
     after: ErrorMetrics
 
 
 @dataclass(frozen=True)
 class ParityPoints:
-    """Reference values, and the predictions before and after training in the same order."""
+    """Reference values, and the predictions before and after training in the same order; None before: not trained."""
 
     reference: tuple[float, ...]
-    before: tuple[float, ...]
+    before: tuple[float, ...] | None
     after: tuple[float, ...]
 
 
@@ -378,14 +379,16 @@ class Parity:
 
 @dataclass(frozen=True)
 class HeldOutErrors:
-    """Errors of the trained and of the pretrained potential on labels not used in training.
+    """Errors of a potential on labels not used in training, and of the pretrained one that it was before.
 
     Attributes
     ----------
     set
-        The set of labels: ``"test"``, or ``"validation"`` or ``"train"`` if that is empty.
+        The set of labels: ``"test"``, or ``"validation"`` or ``"train"`` if that is empty; ``"all"`` where nothing was
+        trained.
     before, after
-        Errors of the pretrained and of the trained potential.
+        Errors of the pretrained and of the trained potential; where nothing was trained, ``before`` is None and
+        ``after`` are those of the potential as it is.
     by
         The same by composition, phase and temperature.
     parity
@@ -394,18 +397,33 @@ class HeldOutErrors:
 
     set: str
     n_structures: int
-    before: ErrorMetrics
+    before: ErrorMetrics | None
     after: ErrorMetrics
     by: tuple[ErrorsApart, ...]
     parity: Parity
 
+    @property
+    def pretrained(self) -> ErrorMetrics:
+        """Errors of the pretrained potential.
+
+        Raises
+        ------
+        ValueError
+            If nothing was trained.
+        """
+        if self.before is None:
+            raise ValueError("nothing was trained")
+        return self.before
+
 
 @dataclass(frozen=True)
 class ValidateResult:
-    """The validation of the trained potential.
+    """The validation of a potential on labels: of the trained one, or of one as it is.
 
     Attributes
     ----------
+    potential
+        Its name in the campaign file; ``fine-tuned`` for the trained one.
     errors
         Its errors, and those of the pretrained potential.
     cautions
@@ -414,6 +432,7 @@ class ValidateResult:
         Key of the task that calculated them.
     """
 
+    potential: str
     errors: HeldOutErrors
     cautions: tuple[str, ...]
     key: str

@@ -99,7 +99,7 @@ STAGES: Final[tuple[Stage, ...]] = (
     Stage("sample", SampleSettings, needs="select", is_optional=True, evaluates=True, calculation="sampling run"),
     Stage("label", LabelSettings, needs="sample", is_optional=True, evaluates=True, calculation="label"),
     Stage("train", TrainSettings, needs="label", is_optional=True, evaluates=True),
-    Stage("validate", ValidateSettings, needs="train", is_optional=True, evaluates=True),
+    Stage("validate", ValidateSettings, needs="label", is_optional=True, evaluates=True),
     Stage("distil", DistilSettings, is_optional=True, evaluates=True, calculation="run of teacher or student"),
     Stage("volumes", VolumesSettings, is_optional=True, evaluates=True, calculation="run at constant pressure"),
     Stage("transport", TransportSettings, evaluates=True, calculation="transport run"),

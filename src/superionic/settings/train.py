@@ -26,7 +26,7 @@ from superionic.settings.base import (
     TrainerName,
 )
 from superionic.settings.inputs import Potentials
-from superionic.settings.rules import FileName, Problem, rule, rule_of_file, shortened
+from superionic.settings.rules import FileName, Problem, no_such, rule, rule_of_file, shortened
 from superionic.settings.sample import SampleSettings
 
 _LONGEST_HEAD: Final = 1_000_000
@@ -240,8 +240,16 @@ class TrainSettings(StageSection):
 
 
 class ValidateSettings(StageSection):
-    """Errors of the fine-tuned and of the original potential on labels that training has not seen."""
+    """Errors of a potential on labels: before and after training on those it has not seen, or as it is on all.
 
+    Without ``train`` the labels are a check of a potential that is used as published.
+    """
+
+    potential: str | None = Field(
+        default=None,
+        description="Entry of `potentials` that is checked in a campaign without `train`, such as the teacher; the one "
+        "that samples if left out.",
+    )
     max_energy_mae_meV_per_atom: Positive | None = Field(
         default=3.5, description="The report warns of a model above this (paper B reached 3.5); null for no such limit."
     )
@@ -257,3 +265,13 @@ class ValidateSettings(StageSection):
         description="Mean error of the normal stresses above which the report warns of cells of a wrong size (1 % "
         "where the bulk modulus is 20 GPa); null for no such limit.",
     )
+
+    @rule
+    def _potential_is_known(self, potentials: Potentials, train: TrainSettings | None) -> Iterator[Problem]:
+        if self.potential is None:
+            return
+        if train is not None:
+            hint = "leave it out, or leave out `train`"
+            yield Problem(("potential",), "the potential that `train` makes is validated", hint)
+        elif self.potential not in potentials:
+            yield no_such("potential", self.potential, potentials, ("potential",))

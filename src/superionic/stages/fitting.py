@@ -7,7 +7,7 @@ continue the one before bit by bit, and the weights of the best epoch. It runs w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -407,18 +407,52 @@ def errors_task(
     )
     reference, old, new = every.targets.subset(members), baseline.subset(members), after.subset(members)
     sorted_by = {kind: [values[i] for i in members] for kind, values in kinds.items()}
-    pairs = zip(errors_by(old, reference, sorted_by), errors_by(new, reference, sorted_by), strict=True)
+    return _compared(name, reference, old, new, sorted_by)
+
+
+@task(version=1)
+def check_task(
+    _context: Context,
+    *,
+    data: Data,
+    predicted: Targets,
+    kinds: Mapping[str, Sequence[str | float | None]],
+) -> HeldOutErrors:
+    """Calculate errors of a potential that was not trained on any of the labels, after one shift of each element."""
+    every = range(len(data.labels))
+    dataset = _dataset(Split(train=tuple(every), validation=(), test=(), leak_free=True), data, predicted.energies_eV, None)
+    reference = LabelledSet.from_labels(data.atoms, data.labels, energy_shifts_eV=dataset.shifts_eV.tolist()).targets
+    return _compared("all", reference, None, predicted, kinds)
+
+
+def _compared(
+    name: str,
+    reference: Targets,
+    before: Targets | None,
+    after: Targets,
+    kinds: Mapping[str, Sequence[str | float | None]],
+) -> HeldOutErrors:
+    """Return the errors of predictions, for all structures and by kind, and the points of the parity plots."""
+    new = errors_by(after, reference, kinds)
+    old = [None] * len(new) if before is None else [each.errors for each in errors_by(before, reference, kinds)]
+
+    def points(values_of: Callable[[Targets], FloatArray]) -> ParityPoints:
+        known, old, new = (
+            None if targets is None else tuple(values_of(targets).tolist()) for targets in (reference, before, after)
+        )
+        return ParityPoints(known or (), old, new or ())
+
     has_stress = np.isfinite(reference.stresses_eV_per_A3)
     return HeldOutErrors(
         set=name,
-        n_structures=len(members),
-        before=errors(old, reference),
-        after=errors(new, reference),
-        by=tuple(ErrorsApart(b.by, b.value, b.errors, a.errors) for b, a in pairs),
+        n_structures=len(reference.energies_eV),
+        before=None if before is None else errors(before, reference),
+        after=errors(after, reference),
+        by=tuple(ErrorsApart(n.by, n.value, o, n.errors) for o, n in zip(old, new, strict=True)),
         parity=Parity(
-            energy_eV_per_atom=_points(*(t.energies_eV / t.n_atoms for t in (reference, old, new))),
-            force_eV_per_A=_points(*(np.concatenate(t.forces_eV_per_A).ravel() for t in (reference, old, new))),
-            stress_GPa=_points(*(t.stresses_eV_per_A3[has_stress] * GPA_PER_EV_PER_A3 for t in (reference, old, new))),
+            energy_eV_per_atom=points(lambda targets: targets.energies_eV / targets.n_atoms),
+            force_eV_per_A=points(lambda targets: np.concatenate(targets.forces_eV_per_A).ravel()),
+            stress_GPa=points(lambda targets: targets.stresses_eV_per_A3[has_stress] * GPA_PER_EV_PER_A3),
         ),
     )
 
@@ -445,10 +479,6 @@ def _dataset(
         if set(counts) <= set(references.eV_per_atom):
             shifts[i] = references.energies_eV([counts])[0]
     return Dataset(split, references, shifts)
-
-
-def _points(reference: FloatArray, before: FloatArray, after: FloatArray) -> ParityPoints:
-    return ParityPoints(*(tuple(float(value) for value in values) for values in (reference, before, after)))
 
 
 def _start_of(potential: ChosenPotential) -> dict[str, Any]:

@@ -336,7 +336,7 @@ def curve(
             label = f"{size} labels, seed {number + 1}"
             fits.append((size, number, train(study, label, [pool[i] for i in subset], options, seed)))
     outcomes = study.bench.runner.gather([fitted.errors for _, _, fitted in fits])
-    rows = [CurveRow(0, None, None, 0, outcomes[0].value.before)]
+    rows = [CurveRow(0, None, None, 0, outcomes[0].value.pretrained)]
     for (size, number, fitted), outcome in zip(fits, outcomes, strict=True):
         ended = study.bench.runner.one(fitted.finish)
         rows.append(CurveRow(size, number, ended.best_epoch, ended.epochs, outcome.value.after))

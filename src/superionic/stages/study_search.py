@@ -63,7 +63,7 @@ def search(
         rows=tuple(sorted(rows.values(), key=lambda row: row.validation_loss)),
         best=all_options(study, best),
         set=errors.set,
-        before=errors.before,
+        before=errors.pretrained,
         after=errors.after,
         by=errors.by,
         choices={name: tuple(values) for name, values in choices.items()},

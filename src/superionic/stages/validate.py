@@ -1,4 +1,4 @@
-"""Stage *validate*: errors of the fine-tuned and of the pretrained potential on labels not used in training."""
+"""Stage *validate*: errors of a potential on labels not used in training: of the trained one, or of one as it is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from superionic.execution.task import Task
 from superionic.results.learning import ValidateResult
 from superionic.stages.base import ChosenPotential, Snapshot, Workbench
-from superionic.stages.fitting import Dataset, Training
+from superionic.stages.fitting import Data, Dataset, Training, check_task
 from superionic.stages.label_file import SetName
 from superionic.stages.predictions import predictions
 from superionic.training.metrics import ErrorMetrics, softness_words, stress_bias_words
@@ -48,7 +48,30 @@ def run(
         "errors before and after", after, dataset, kinds_of(labelled), sets
     )
     errors = bench.runner.one(compared)
-    return ValidateResult(errors, tuple(_cautions(settings, errors.after)), compared.key)
+    return ValidateResult(tuned.name, errors, tuple(_cautions(settings, errors.after)), compared.key)
+
+
+def check(
+    settings: ValidateSettings, bench: Workbench, labelled: Sequence[Snapshot], potential: ChosenPotential
+) -> ValidateResult:
+    """Compare predictions of a potential as it is with all labels, where the campaign trains nothing.
+
+    Parameters
+    ----------
+    settings
+        The ``validate`` section: limits above which the report warns.
+    labelled
+        Snapshots with accepted labels.
+    potential
+        The potential, with the dispersion that the labels have.
+    """
+    bench = bench.at("validate")
+    data = Data.of(labelled)
+    predicted = predictions(bench, f"predictions of {potential.name}", data.atoms, potential)
+    call = check_task.of(data=data, predicted=predicted.result, kinds=kinds_of(labelled))
+    compared = bench.task(f"errors of {potential.name}", call)
+    errors = bench.runner.one(compared)
+    return ValidateResult(potential.name, errors, tuple(_cautions(settings, errors.after)), compared.key)
 
 
 def _cautions(settings: ValidateSettings, errors: ErrorMetrics) -> Iterator[str]:

@@ -29,6 +29,7 @@ from superionic.results.learning import (
     RungErrors,
     SampledRun,
     TrainResult,
+    ValidateResult,
 )
 from superionic.training.metrics import EpochErrors, EpochRecord, ErrorMetrics, softness_words
 
@@ -93,6 +94,9 @@ def section(results: Results) -> Section:
     if results.train:
         blocks += [_preflight_table(results.train[-1]), *_rung_blocks(results.rungs)]
         blocks += [_learning_curve(train) for train in (results.trained,) if train is not None]
+    elif results.validate is not None:
+        words = f"Nothing was trained: the labels check the potential {results.validate.potential} as it is."
+        blocks.append(Paragraph(words))
     else:
         blocks.append(Paragraph("No potential was trained.", "missing"))
     if results.validate is not None:
@@ -116,7 +120,7 @@ def doubts(results: Results) -> Iterator[Statement]:
     if results.train:
         yield from _about_training(results.trained or results.train[-1], is_fine_tuned(results))
     if results.validate is not None:
-        yield from _about_errors(results.validate.errors, results.validate.cautions, is_fine_tuned(results))
+        yield from _about_errors(results.validate, fine_tuned=is_fine_tuned(results))
 
 
 def _about_sampling(results: Results) -> Iterator[Statement]:
@@ -188,14 +192,17 @@ def _about_training(train: TrainResult, fine_tuned: bool) -> Iterator[Statement]
         yield Statement("caution", words, f"trained on {plural(train.n_train, 'label')}")
 
 
-def _about_errors(errors: HeldOutErrors, cautions: Sequence[str], fine_tuned: bool) -> Iterator[Statement]:
-    if errors.set != "test":
-        yield Statement("caution", f"There was no test set; the errors are those of the {errors.set} set.")
-    for words in cautions:
-        yield Statement(
-            "caution", f"{'Fine-tuned' if fine_tuned else 'Trained'} potential: {words}.", "errors above the limits"
-        )
-    if (soft := softness_words(errors.before)) is not None:
+def _about_errors(result: ValidateResult, *, fine_tuned: bool) -> Iterator[Statement]:
+    errors = result.errors
+    if errors.before is None:
+        name = f"Potential {result.potential}, on labels"
+    else:
+        name = f"{'Fine-tuned' if fine_tuned else 'Trained'} potential"
+        if errors.set != "test":
+            yield Statement("caution", f"There was no test set; the errors are those of the {errors.set} set.")
+    for words in result.cautions:
+        yield Statement("caution", f"{name}: {words}.", "errors above the limits")
+    if errors.before is not None and (soft := softness_words(errors.before)) is not None:
         yield Statement("info", f"Before training the potential was {soft}.")
     if errors.n_structures < _FEW_STRUCTURES:
         words = (
@@ -203,6 +210,8 @@ def _about_errors(errors: HeldOutErrors, cautions: Sequence[str], fine_tuned: bo
             "themselves uncertain."
         )
         yield Statement("caution", words)
+    if errors.before is None:
+        return
     before, after = errors.before.rmse_force_meV_per_A, errors.after.rmse_force_meV_per_A
     if after > before:
         words = f"Training made the forces worse on the held-out set ({number(before)} to {number(after)} meV/Å RMSE)."
@@ -432,23 +441,38 @@ def _positive(errors: EpochErrors | None, value_of: Callable[[EpochErrors], floa
 
 
 def _error_table(errors: HeldOutErrors) -> Table:
+    both = [side for side in (errors.before, errors.after) if side is not None]
     rows = []
     for _, words, unit, value_of in _ERRORS:
-        before, after = value_of(errors.before), value_of(errors.after)
-        if before is None and after is None:
-            continue
-        change = f"{number(100 * (after - before) / before, 2)} %" if before and after is not None else UNKNOWN
-        rows.append([words, number(before), number(after), unit, change])
-    both = (errors.before, errors.after)
+        values = [value_of(side) for side in both]
+        if any(value is not None for value in values):
+            rows.append([words, *map(number, values), unit, *_change(values)])
+    no_change = [UNKNOWN] * (len(both) - 1)
     if errors.after.mean_error_stress_GPa is not None:
-        rows.append(["Stress, mean signed error", *(number(e.mean_error_stress_GPa) for e in both), "GPa", UNKNOWN])
-    rows.append(["Forces, slope (95 % interval)", *(_slope(e) for e in both), "", UNKNOWN])
+        biases = [number(side.mean_error_stress_GPa) for side in both]
+        rows.append(["Stress, mean signed error", *biases, "GPa", *no_change])
+    rows.append(["Forces, slope (95 % interval)", *map(_slope, both), "", *no_change])
     caption = (
-        f"Errors against the reference on the {errors.set} set ({plural(errors.n_structures, 'structure')}). A slope "
+        f"Errors against the reference on {_set_words(errors)}. A slope "
         "of predicted against reference forces below 1 indicates a soft potential, which melts too early and whose "
         "barriers are too low; a negative mean error of the normal stresses (tension positive) makes cells too large."
     )
+    if errors.before is None:
+        return Table(caption, ["Quantity", "Error", "Unit"], rows, frozenset({1}))
     return Table(caption, ["Quantity", "Before", "After", "Unit", "Change"], rows, frozenset({1, 2, 4}))
+
+
+def _change(values: Sequence[float | None]) -> list[str]:
+    """Return the change from before to after training, in a list of its own; an empty one where there is one value."""
+    if len(values) == 1:
+        return []
+    before, after = values
+    return [f"{number(100 * (after - before) / before, 2)} %" if before and after is not None else UNKNOWN]
+
+
+def _set_words(errors: HeldOutErrors) -> str:
+    structures = plural(errors.n_structures, "structure")
+    return f"all labels ({structures})" if errors.before is None else f"the {errors.set} set ({structures})"
 
 
 def _slope(errors: ErrorMetrics) -> str:
@@ -461,11 +485,13 @@ def _slope(errors: ErrorMetrics) -> str:
 
 def _apart_table(errors: HeldOutErrors) -> Table:
     def change(row: ErrorsApart, value_of: Callable[[ErrorMetrics], float | None], scale: float = 1.0) -> str:
-        values = [value_of(side) for side in (row.before, row.after)]
+        values = [value_of(side) for side in (row.before, row.after) if side is not None]
         return " → ".join(UNKNOWN if value is None else number(scale * value, 3) for value in values)
 
     return table_of(
-        f"Mean absolute errors on the {errors.set} set, slopes and signed errors, before → after training.",
+        "Mean absolute errors on all labels, slopes and signed errors."
+        if errors.before is None
+        else f"Mean absolute errors on the {errors.set} set, slopes and signed errors, before → after training.",
         errors.by,
         [
             ("By", lambda row: _KINDS.get(row.by, row.by)),
@@ -502,8 +528,8 @@ def _parity_plot(errors: HeldOutErrors) -> Plot:
     return Plot(
         "parity",
         "Predictions against reference",
-        f"Each point compares the potential with the reference on the {errors.set} set "
-        f"({plural(errors.n_structures, 'structure')}), which training did not use. On the diagonal the two agree; "
+        f"Each point compares the potential with the reference on {_set_words(errors)}"
+        f"{'' if errors.before is None else ', which training did not use'}. On the diagonal the two agree; "
         "a slope of the forces below 1 indicates a soft potential.",
         panels,
         columns=3,
@@ -512,7 +538,10 @@ def _parity_plot(errors: HeldOutErrors) -> Plot:
 
 
 def _slopes(errors: HeldOutErrors) -> str:
-    before, after = errors.before.force_slope, errors.after.force_slope
+    after = errors.after.force_slope
+    if errors.before is None:
+        return "" if after is None else f": slope {after:.2f}"
+    before = errors.before.force_slope
     return "" if before is None or after is None else f": slope {before:.2f} before, {after:.2f} after training"
 
 
@@ -526,8 +555,10 @@ def _of_parity(parity: Parity) -> tuple[tuple[str, str, ParityPoints], ...]:
 
 def _parity_series(points: ParityPoints) -> list[Series]:
     drawn = thin(len(points.reference), _MOST_PARITY_POINTS)
-    reference, before, after = ([side[i] for i in drawn] for side in (points.reference, points.before, points.after))
-    series = parity_series(reference, after, "after training")
+    reference, after = ([side[i] for i in drawn] for side in (points.reference, points.after))
+    if points.before is None:
+        return [parity_series(reference, after, "as published")]
+    series, before = parity_series(reference, after, "after training"), [points.before[i] for i in drawn]
     return [replace(series, y=before, label="before training", colour=ORANGE, filled=False, marker="diamond"), series]
 
 
@@ -678,7 +709,7 @@ def _rungs_csv(results: Results) -> CsvTable:
 def _errors_csv(errors: HeldOutErrors, key: str) -> CsvTable:
     statistics = sorted([*((name, value_of) for name, _, _, value_of in _ERRORS), *_OF_SETS, *_SHAPE])
     rows = tuple(
-        (errors.set, errors.n_structures, name, value_of(errors.before), value_of(errors.after), key)
+        (errors.set, errors.n_structures, name, _value(value_of, errors.before), value_of(errors.after), key)
         for name, value_of in statistics
     )
     return CsvTable("errors.csv", ("set", "n_structures", "statistic", "before", "after", "key"), rows)
@@ -692,7 +723,7 @@ def _apart_csv(errors: HeldOutErrors, key: str) -> CsvTable:
             row.by,
             row.value,
             row.after.n_structures,
-            *(value_of(side) for _, value_of in statistics for side in (row.before, row.after)),
+            *(_value(value_of, side) for _, value_of in statistics for side in (row.before, row.after)),
             key,
         )
         for row in errors.by
@@ -700,10 +731,16 @@ def _apart_csv(errors: HeldOutErrors, key: str) -> CsvTable:
     return CsvTable("errors_apart.csv", ("by", "value", "n_structures", *columns, "key"), rows)
 
 
+def _value(value_of: Callable[[ErrorMetrics], float | None], errors: ErrorMetrics | None) -> float | None:
+    return None if errors is None else value_of(errors)
+
+
 def _parity_csv(parity: Parity) -> CsvTable:
     rows = tuple(
         (title.lower(), unit, reference, before, after)
         for title, unit, points in _of_parity(parity)
-        for reference, before, after in zip(points.reference, points.before, points.after, strict=True)
+        for reference, before, after in zip(
+            points.reference, points.before or [None] * len(points.reference), points.after, strict=True
+        )
     )
     return CsvTable("parity.csv", ("quantity", "unit", "reference", "before", "after"), rows)

@@ -144,8 +144,12 @@ def _most_stable(results: Results) -> Material | None:
 
 
 def _potential_line(results: Results) -> Iterator[Line]:
-    errors = results.validate.errors if results.validate is not None else None
-    if errors is None:
+    if results.validate is None:
+        return
+    errors = results.validate.errors
+    if errors.before is None:
+        of = f"mean absolute, of {results.validate.potential} over {plural(errors.n_structures, 'label')}"
+        yield Line(f"Force error {number(errors.after.mae_force_meV_per_A)} meV/Å", of)
         return
     worse = errors.after.mae_force_meV_per_A > errors.before.mae_force_meV_per_A
     yield Line(

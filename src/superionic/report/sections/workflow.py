@@ -177,7 +177,10 @@ def _trained(rounds: Sequence[TrainResult]) -> str:
 
 
 def _validated(result: ValidateResult) -> str:
-    return f"{plural(result.errors.n_structures, 'structure')} of the {result.errors.set} set"
+    structures = plural(result.errors.n_structures, "structure")
+    if result.errors.before is None:
+        return f"{result.potential} as it is, on {structures}"
+    return f"{structures} of the {result.errors.set} set"
 
 
 def _distilled(result: DistilResult) -> str:
