@@ -122,8 +122,9 @@ def test_explicit_values_win_over_the_section_preset_and_that_over_the_file_pres
 
 def test_null_leaves_a_stage_out_with_those_of_the_preset_that_need_it():
     file = campaign(preset="paper-a", train=None)
-    assert file.train is None
-    assert file.section("validate") is None
+    assert (file.train, file.section("learn")) == (None, None)
+    assert file.section("validate") is not None, "the labels check the potential as it is"
+    assert campaign(preset="paper-a", label=None).section("validate") is None
     assert file.hull.repeat_with_fine_tuned is False
     assert file.transport.potential == "chgnet"
     assert campaign(transport=None).analyse is None

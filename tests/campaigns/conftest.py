@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -183,6 +184,14 @@ validate: {}
 transport: null
 analyse: null
 """
+
+# Labels that check a potential as it is: nothing is trained.
+CHECKED = (
+    re.sub(r"^train:\n(  .*\n)+", "", _LEARNING, flags=re.MULTILINE)
+    .replace("name: learning", "name: checked")
+    .replace("temperatures_K: [300, 600]", "temperatures_K: [600]")
+    .replace("snapshots: [4, 3]", "snapshots: 4")
+)
 
 # Paper B's ladder: each rung samples with what the rungs below taught, and all are compared on the same test sets.
 LADDER = _LEARNING.replace("name: learning", "name: ladder") + "learn: {strategy: ladder, tests: {orderings: 1}}\n"

@@ -319,3 +319,25 @@ def test_formulas_are_written_for_one_formula_unit(two_axes, polymorphs):
         line_words(polymorphs.results, 0, {0.0: "Li3YCl6", 3.0: "Li20Y7Br21Cl21", 6.0: "Li3YBr6"})
         == "Br in each Li₃YCl₆"
     )
+
+
+def test_crystals_of_two_compositions_span_a_hull_without_an_axis(root, tmp_path):
+    text = """\
+superionic: 1
+name: two-crystals
+seed: 3
+mobile_ion: Li
+oxidation_states: {Li: 1, Y: 3, Cl: -1, Br: -1}
+crystals:
+  - {name: p-3m1, file: li3ycl6_p-3m1.cif}
+  - {name: c2m, file: li3ybr6_c2m.cif}
+potentials:
+  pair: {engine: pair}
+enumerate: {ewald_keep: 1}
+rank: {method: single-points, relax_top: 1, fmax_eV_per_A: 0.5, max_steps: 5, warm_start: 0}
+transport: null
+analyse: null
+"""
+    (hull,) = Campaign.load(write_campaign(root, tmp_path, text)).run().hull
+    assert set(hull.end_members) == {"Li3YCl6", "Li3YBr6"}
+    assert [entry.formation_energy_eV_per_atom for entry in hull.entries] == [pytest.approx(0.0, abs=1e-12)] * 2

@@ -7,8 +7,12 @@ import csv
 import numpy as np
 import pytest
 
+from superionic import Campaign
+from superionic.errors import CampaignFileError
 from superionic.report.sections import model
 from superionic.training.metrics import softness_words
+
+from .conftest import CHECKED, LADDER, write_campaign
 
 
 def rows_of(folder, name):
@@ -69,3 +73,38 @@ def test_files_page_and_statements_say_it(ladder):
     for when, metrics in (("Before training", errors.before), ("potential:", errors.after)):
         said = softness_words(metrics)
         assert any(when in one and (said or "") in one for one in words) == (said is not None)
+
+
+def test_labels_check_a_potential_that_is_not_trained(root, tmp_path):
+    path = write_campaign(root, tmp_path, CHECKED)
+    campaign = Campaign.load(path)
+    checked = campaign.run().validate
+    errors = checked.errors
+    assert (checked.potential, errors.set, errors.n_structures) == ("pair", "all", 8)
+    assert errors.before is None
+    assert all(row.before is None for row in errors.by)
+    assert errors.after.force_slope == pytest.approx(1.0 / 0.9**2, rel=1e-9)
+    rows = rows_of(campaign.report_folder, "parity.csv")
+    assert {row["before"] for row in rows} == {""}
+    page = (campaign.report_folder / "report.html").read_text(encoding="utf-8")
+    assert "the labels check the potential pair as it is" in page
+    assert "Errors against the reference on all labels (8 structures)" in page
+    assert "<th>Before" not in page
+    assert "before training" not in page
+    # Without training, the errors are those of the potential that samples, or of the one that `validate` names.
+    path.write_text(CHECKED.replace("validate: {}", "validate: {potential: softer}"), encoding="utf-8")
+    campaign = Campaign.load(path)
+    of_labels = campaign.run().validate
+    assert of_labels.potential == "softer"
+    assert of_labels.errors.after.force_slope == pytest.approx(1.0, rel=1e-12)
+    # One shift of each element is taken off; nothing is left of the energies either.
+    assert of_labels.errors.after.mae_energy_meV_per_atom == pytest.approx(0.0, abs=1e-9)
+
+
+def test_the_potential_that_is_checked_must_be_one_of_the_campaign(root, tmp_path):
+    text = CHECKED.replace("validate: {}", "validate: {potential: sofer}")
+    with pytest.raises(CampaignFileError, match="no potential 'sofer'"):
+        Campaign.load(write_campaign(root, tmp_path, text))
+    text = LADDER.replace("validate: {}", "validate: {potential: softer}")
+    with pytest.raises(CampaignFileError, match="that `train` makes is validated"):
+        Campaign.load(write_campaign(root, tmp_path, text))

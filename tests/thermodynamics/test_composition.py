@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from superionic.errors import CompositionError
+from superionic.settings.base import parse_formula
 from superionic.thermodynamics.composition import (
     atoms_in,
     end_member_amounts,
     exact_composition,
+    extreme,
     reduced_composition,
     reduced_formula,
 )
@@ -85,3 +87,9 @@ def test_impossible_compositions_are_refused(bad):
 
 def test_atoms_in():
     assert atoms_in({"Li": 3.5, "P": 0.5}) == 4
+
+
+def test_compositions_that_are_no_mixtures_of_others():
+    named = ["Li3YCl6", "Li3YCl3Br3", "Li3YBr6", "Li6Y2Cl12", "Li3InCl6"]
+    assert extreme([parse_formula(formula) for formula in named]) == [0, 2, 4]
+    assert extreme([parse_formula("Li3YCl6")]) == [0]

@@ -170,7 +170,7 @@ class Flow(Walk):
             return
         candidates = ranked.candidates
         self.at("hull")
-        formulas = {c.material.point: c.formula for c in candidates if not c.is_reference}
+        formulas = [(each.material.point, each.formula) for each in candidates if not each.is_reference]
         references = {name: crystal.formula for name, crystal in self.references.items()}
         vertices = end_members(self.file, formulas, references)
         placed = hull.run(

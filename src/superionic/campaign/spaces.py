@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from superionic.structures.crystal.occupancies import with_occupancies
 from superionic.structures.crystal.supercells import Supercell
 from superionic.structures.io.cif.text import block_text
 from superionic.structures.io.files import MAX_FILE_BYTES
+from superionic.thermodynamics.composition import extreme
 from superionic.transport.density.grid import grid_shape
 
 MOST_ATOMS_OF_A_RUN = 100_000
@@ -244,17 +245,18 @@ def _composition(
 
 
 def end_members(
-    file: CampaignFile, formulas_by_point: Mapping[tuple[AxisValue, ...], str], references: Mapping[str, str]
+    file: CampaignFile, formulas_by_point: Iterable[tuple[tuple[AxisValue, ...], str]], references: Mapping[str, str]
 ) -> list[str]:
     """Return the formulas of the hull's vertices.
 
-    Given ones come first; else the references; else the ends of the composition axes; else all compositions there are
-    (one composition makes a hull of one point, which compares its orderings and polymorphs).
+    Given ones come first; else the references; else the ends of the composition axes; else the compositions of the
+    crystals, but for those that are mixtures of others (one composition makes a hull of one point, which compares its
+    orderings and polymorphs).
 
     Parameters
     ----------
     formulas_by_point
-        Reduced formula at each point of the composition grid.
+        Points of the composition grid, each with a reduced formula there; crystals may differ in it at one point.
     references
         Reduced formula of each reference.
     """
@@ -263,11 +265,14 @@ def end_members(
         return list(hull.end_members)
     if references:
         return list(dict.fromkeys(references.values()))
+    if not file.composition_axes:
+        every = list(dict.fromkeys(formula for _, formula in formulas_by_point))
+        return [every[index] for index in extreme([parse_formula(formula) for formula in every])]
     grid = file.grid()
     ends = [{point[axis.by] for point in grid} for axis in file.composition_axes]
     corners = itertools.product(*((min(values), max(values)) for values in ends))
     points = [tuple(map(AxisValue, (axis.by for axis in file.composition_axes), corner)) for corner in corners]
-    return list(dict.fromkeys(formulas_by_point[point] for point in points if point in formulas_by_point))
+    return list(dict.fromkeys(formula for corner in points for point, formula in formulas_by_point if point == corner))
 
 
 def replacements(file: CampaignFile) -> list[tuple[str, str]]:

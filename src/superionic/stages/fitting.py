@@ -420,7 +420,9 @@ def check_task(
 ) -> HeldOutErrors:
     """Calculate errors of a potential that was not trained on any of the labels, after one shift of each element."""
     every = range(len(data.labels))
-    dataset = _dataset(Split(train=tuple(every), validation=(), test=(), leak_free=True), data, predicted.energies_eV, None)
+    dataset = _dataset(
+        Split(train=tuple(every), validation=(), test=(), leak_free=True), data, predicted.energies_eV, None
+    )
     reference = LabelledSet.from_labels(data.atoms, data.labels, energy_shifts_eV=dataset.shifts_eV.tolist()).targets
     return _compared("all", reference, None, predicted, kinds)
 

@@ -12,6 +12,7 @@ from superionic.errors import CompositionError
 
 Amount = int | float | Fraction
 
+_MIXED = 1e-9  # residual, in atomic fractions, below which a composition is a mixture
 _NOBLE_GASES = (0, 2, 10, 18, 36, 54, 86, 118)
 
 
@@ -178,6 +179,22 @@ def independent(compositions: Sequence[Mapping[str, Amount]]) -> list[int]:
             indices.append(index)
             reduced.append(rest)
     return indices
+
+
+def extreme(compositions: Sequence[Mapping[str, Amount]]) -> list[int]:
+    """Return the indices of the compositions that are no mixture of the others; of equal ones the first."""
+    import numpy as np
+    from scipy.optimize import nnls
+
+    elements = sorted({element for composition in compositions for element in composition})
+    counts = np.array([[float(each.get(element, 0)) for element in elements] for each in compositions])
+    fractions = counts / counts.sum(axis=1, keepdims=True)
+    left = list(range(len(compositions)))
+    for index in reversed(range(len(compositions))):
+        others = [other for other in left if other != index]
+        if others and nnls(fractions[others].T, fractions[index])[1] < _MIXED:
+            left = others
+    return left
 
 
 class _Unsolved(Enum):
