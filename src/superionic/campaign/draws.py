@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from superionic.errors import StageError
 from superionic.execution.runner import Failure
-from superionic.references import normal_formula
 from superionic.results.draws import DrawnOrdering, DrawsResult
 from superionic.results.identity import ONCE
 from superionic.stages import (
@@ -17,7 +16,7 @@ from superionic.stages import (
     rank,
     transport,
 )
-from superionic.stages.base import lowest_of_each
+from superionic.stages.base import lowest_of_each, of_compositions
 
 if TYPE_CHECKING:
     from superionic.campaign.walk import Walk
@@ -58,18 +57,9 @@ def run_draws(
     if settings.draws is None:
         return ()
     bench = walk.bench.at("transport").noted("draws")
-    chosen = {normal_formula(formula) for formula in settings.draws.compositions}
-    lowest = {
-        each.material: each.relaxed_eV_per_atom
-        for each in lowest_of_each(candidates, 1)
-        if not chosen or normal_formula(each.formula) in chosen
-    }
-    if not lowest:
-        raise StageError(
-            f"no ordering has one of the compositions {', '.join(settings.draws.compositions)}",
-            where="transport.draws.compositions",
-            fix=f"name some of {', '.join(sorted({each.formula for each in candidates if not each.is_reference}))}",
-        )
+    where = "transport.draws.compositions"
+    requested = of_compositions(candidates, settings.draws.compositions or settings.compositions, where=where)
+    lowest = {each.material: each.relaxed_eV_per_atom for each in lowest_of_each(requested, 1)}
     small = [space for space in spaces if space.material in lowest]
     ordering = walk.potential(settings.draws.potential or walk.file.rank.potential)
     drawn = enumerate.large_draws(settings.draws, walk.file.enumerate, bench, small, ordering)
@@ -82,7 +72,8 @@ def run_draws(
     )
     runs: tuple[TransportRun, ...] = ()
     if relaxed:
-        every = {"supercell": ONCE, "per_composition": len(relaxed), "max_energy_above_hull_meV_per_atom": None}
+        every = {"supercell": ONCE, "compositions": (), "per_composition": len(relaxed)}
+        every |= {"max_energy_above_hull_meV_per_atom": None}
         try:
             moved = transport.run(settings.model_copy(update=every), bench, relaxed, drivers)
         except StageError as error:

@@ -252,6 +252,7 @@ def estimate_plan(
     if spaces is None:
         built, left_out = fitting_spaces(file, crystals)
         spaces = [count_space(file.enumerate, crystals[space.material.crystal], space) for space in built]
+    _demand_compositions(file, spaces)
     cost = _Costs(file, [len(crystal.sites) for crystal in references.values()], spaces)
     engine = next((chosen.engine for chosen in potentials.values() if chosen.engine != CORE), CORE)
     done = {stage.stage: stage for stage in begun}
@@ -270,6 +271,21 @@ def estimate_plan(
         name = one.cell.material.crystal
         notes[name] = (*notes.get(name, ()), f"{one.cell.id} is left out: {one.reason}")
     return Plan(tuple(lines), tuple(spaces), {}, slots.workers, str(run_folder), notes, said)
+
+
+def _demand_compositions(file: CampaignFile, spaces: Sequence[PlannedSpace]) -> None:
+    """Refuse compositions that a stage names and the campaign does not have, before anything is computed."""
+    sections = [("select", file.select), *(("transport", series) for series in file.transport_series)]
+    draws = [("transport.draws", series.draws) for series in file.transport_series]
+    formulas = {normal_formula(space.formula): space.formula for space in spaces}
+    for key, section in (*sections, *draws):
+        for formula in () if section is None else section.compositions:
+            if normal_formula(formula) not in formulas:
+                raise CompositionError(
+                    f"the campaign has no composition {formula}",
+                    where=f"{key}.compositions",
+                    fix=f"name some of {', '.join(dict.fromkeys(formulas.values()))}",
+                )
 
 
 def _measured(file: CampaignFile, line: PlanLine, stage: StageStatus | None) -> PlanLine:
@@ -423,13 +439,17 @@ class _Costs:
     def select(self) -> PlanLine | None:
         return PlanLine("select", f"up to {self._selected()} orderings", 1, 0.0, 0.1)
 
+    def _of(self, formulas: Sequence[str]) -> list[PlannedSpace]:
+        """Return the spaces that have one of the compositions, or all where none is named."""
+        requested = {normal_formula(formula) for formula in formulas}
+        return [space for space in self._spaces if not requested or normal_formula(space.formula) in requested]
+
     def _selected(self) -> int:
         """Return how many orderings `select` takes at most, of the compositions that it names."""
         settings, relaxed = self._file.select, self._relaxed_each()
         if settings is None:
             return sum(relaxed.values())
-        requested = {normal_formula(formula) for formula in settings.compositions}
-        among = {s.cell.material for s in self._spaces if not requested or normal_formula(s.formula) in requested}
+        among = {space.cell.material for space in self._of(settings.compositions)}
         return min(max(settings.count, len(among)), sum(relaxed[material] for material in among))
 
     def _runs(self) -> int:
@@ -588,7 +608,8 @@ class _Costs:
         from superionic.stages.transport import lengths_at
 
         atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
-        runs = self._groups * settings.per_composition * len(settings.temperatures_K) * settings.replicas
+        orderings = len({space.cell.material for space in self._of(settings.compositions)}) * settings.per_composition
+        runs = orderings * len(settings.temperatures_K) * settings.replicas
         length = 0.0
         for temperature in settings.temperatures_K:
             lengths = lengths_at(settings, temperature)
@@ -605,7 +626,7 @@ class _Costs:
         if len(teachers) > 1:
             work += f", by the students of {len(teachers)} teachers"
         line = PlanLine("transport", work, runs, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
-        each_ps = length / max(1, self._groups * settings.per_composition * len(teachers))
+        each_ps = length / max(1, orderings * len(teachers))
         return line if settings.draws is None else self._with_draws(line, settings, settings.draws, each_ps)
 
     def _with_draws(self, line: PlanLine, settings: TransportSettings, draws: DrawSettings, each_ps: float) -> PlanLine:
@@ -616,8 +637,7 @@ class _Costs:
         each_ps
             Length of all runs of one ordering.
         """
-        requested = {normal_formula(formula) for formula in draws.compositions}
-        chosen = [s for s in self._spaces if not requested or normal_formula(s.formula) in requested]
+        chosen = self._of(draws.compositions or settings.compositions)
         times = abs(round(float(np.linalg.det(np.array(draws.supercell)))))
         smallest = {s.cell.material: s for s in reversed(chosen)}
         atoms = [

@@ -39,7 +39,7 @@ class DrawSettings(MonteCarloSettings):
         description="Name of an entry of `potentials` whose energies order the ions; that of `rank` if left out.",
     )
     compositions: Formulas = Field(
-        default=(), description="Compositions of which orderings are drawn; all of the campaign if empty."
+        default=(), description="Compositions of which orderings are drawn; those that are run if empty."
     )
 
     @rule

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from superionic.settings.base import Duration, DurationOrZero, Name, NotNegative, Temperature, Temperatures
+from superionic.settings.base import Duration, DurationOrZero, Formulas, Name, NotNegative, Temperature, Temperatures
 from superionic.settings.draws import DrawSettings
 from superionic.settings.md import EquilibratedSection, ProductionSection
 from superionic.settings.rules import Problem, Section, rule
@@ -35,6 +35,11 @@ class TransportSettings(ProductionSection, EquilibratedSection):
         description="Name of the series of runs, where `transport` is a list of several, by other potentials or at "
         "other pressures: each is analysed by itself, and the report compares them. The values stated are those of "
         "the first; what a later one leaves out is as in the first.",
+    )
+    compositions: Formulas = Field(
+        default=(),
+        description="Compositions that are run, e.g. [Na3Zr2Si2PO12]; all of the campaign if empty (paper A: x = 2 of "
+        "NaSICON, whose hull has thirteen).",
     )
     max_energy_above_hull_meV_per_atom: NotNegative | None = Field(
         default=None, description="Leave out orderings that are further above the hull; no limit if null."

@@ -18,6 +18,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
+from superionic.chemistry import normal_formula
 from superionic.conventions import without_dispersion
 from superionic.errors import StageError
 from superionic.execution.codec import canonical_json
@@ -543,6 +544,26 @@ def lowest_of_each(candidates: Sequence[Candidate], count: int) -> list[Candidat
     """Return the ``count`` orderings of lowest energy of each crystal and composition, without references."""
     groups = grouped((candidate for candidate in candidates if not candidate.is_reference), lambda c: c.material)
     return [candidate for group in groups.values() for candidate in sorted(group, key=_energy)[:count]]
+
+
+def of_compositions(candidates: Sequence[Candidate], formulas: Sequence[str], *, where: str) -> list[Candidate]:
+    """Return the orderings that have one of the compositions, or all where none is named; without references.
+
+    Raises
+    ------
+    StageError
+        If no ordering has one of them; ``where`` is the key that names them.
+    """
+    requested = {normal_formula(formula) for formula in formulas}
+    orderings = [each for each in candidates if not each.is_reference]
+    chosen = [each for each in orderings if not requested or normal_formula(each.formula) in requested]
+    if orderings and not chosen:
+        raise StageError(
+            f"no ordering has one of the compositions {', '.join(formulas)}",
+            where=where,
+            fix=f"name some of: {', '.join(sorted({each.formula for each in orderings}))}",
+        )
+    return chosen
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from superionic.errors import StageError
 from superionic.execution.task import Context, Task, task
-from superionic.references import normal_formula
 from superionic.results.identity import Material
 from superionic.results.stability import PhaseDiagram, Reason, SelectedOrdering, SelectResult
-from superionic.stages.base import Candidate, WithCandidates, Workbench
+from superionic.stages.base import Candidate, WithCandidates, Workbench, of_compositions
 
 if TYPE_CHECKING:
     from superionic.settings.sample import SelectSettings
@@ -64,20 +62,9 @@ def run(
         If no ordering has one of the requested compositions.
     """
     bench = bench.at("select")
-    requested = {normal_formula(formula) for formula in settings.compositions}
-    indices = [
-        index
-        for index, candidate in enumerate(candidates)
-        if not candidate.is_reference and (not requested or normal_formula(candidate.formula) in requested)
-    ]
-    if not indices:
-        available = {candidate.formula for candidate in candidates if not candidate.is_reference}
-        raise StageError(
-            f"no ordering has one of the compositions {', '.join(settings.compositions)}",
-            where="select.compositions",
-            fix=f"name some of: {', '.join(sorted(available))}",
-        )
-    orderings = [candidates[index] for index in indices]
+    orderings = of_compositions(candidates, settings.compositions, where="select.compositions")
+    taken = {candidate.id for candidate in orderings}
+    indices = [index for index, candidate in enumerate(candidates) if candidate.id in taken]
     materials = [candidate.material for candidate in orderings]
     formulas = [candidate.formula for candidate in orderings]
     if hull is not None:

@@ -24,6 +24,7 @@ from superionic.stages.base import (
     failures_of,
     lowest_of_each,
     nothing_left,
+    of_compositions,
 )
 from superionic.stages.chains import Chain, Phase, chain, md_settings
 from superionic.structures.crystal.refined_cell import parameters
@@ -127,17 +128,18 @@ def run(
 
 
 def lowest_orderings(settings: TransportSettings, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return the orderings to run: the lowest of each crystal and composition within the limit above the hull.
+    """Return the orderings to run: the lowest of each crystal and composition within the limits of the section.
 
     Raises
     ------
     StageError
-        If no ordering is within the limit.
+        If no ordering has a requested composition, or is within the limit.
     """
     limit = settings.max_energy_above_hull_meV_per_atom
+    requested = of_compositions(candidates, settings.compositions, where="transport.compositions")
     within_limit = [
         candidate
-        for candidate in lowest_of_each(candidates, settings.per_composition)
+        for candidate in lowest_of_each(requested, settings.per_composition)
         if limit is None
         or candidate.e_above_hull_eV_per_atom is None
         or candidate.e_above_hull_eV_per_atom * 1000.0 <= limit
