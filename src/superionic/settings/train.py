@@ -240,10 +240,7 @@ class TrainSettings(StageSection):
 
 
 class ValidateSettings(StageSection):
-    """Errors of a potential on labels: before and after training on those it has not seen, or as it is on all.
-
-    Without ``train`` the labels are a check of a potential that is used as published.
-    """
+    """Errors of the potential before and after training on labels it has not seen; without `train`, as it is on all."""
 
     potential: str | None = Field(
         default=None,
