@@ -12,7 +12,9 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
+from superionic.campaign import comparing
 from superionic.campaign.comparing import ComparedModel, advise, compare_models, evaluate_models
+from superionic.campaign.prepare import choose_potential
 from superionic.cli.train import evaluate_command
 from superionic.errors import CampaignFileError, PotentialError, StructureError
 from superionic.potentials.base import load_potential
@@ -150,3 +152,22 @@ def test_few_labels_and_a_pressure_that_is_off_are_said():
     for advice in advise([few]):
         assert "-0.50 GPa" in advice.reason
         assert "5 labels decide little" in advice.reason
+
+
+def test_dispersion_that_the_labels_lack_is_added_for_a_potential_that_has_it(labels, monkeypatch):
+    pytest.importorskip("dftd3")
+    file, _ = labels
+
+    def with_term(name):
+        return choose_potential(name, "pair", None, {"dispersion": {"method": "d3bj", "functional": "PBE"}}, where=name)
+
+    plain = evaluate_models(["pair"], [file])
+    monkeypatch.setattr(comparing, "_chosen", with_term)
+    corrected = evaluate_models(["pair"], [file])
+    # The term is in both, so that the errors are those of the potentials without it.
+    assert corrected.rows[0].errors.mae_force_meV_per_A == pytest.approx(plain.rows[0].errors.mae_force_meV_per_A)
+    assert corrected.rows[0].errors.mean_error_stress_GPa == pytest.approx(plain.rows[0].errors.mean_error_stress_GPa)
+    assert corrected.notes == (
+        "pair has D3(BJ, PBE), the labels have no dispersion: D3(BJ, PBE) was added to them for it",
+    )
+    assert plain.notes == ()

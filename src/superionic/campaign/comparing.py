@@ -7,6 +7,7 @@ Energies are compared after one shift per atom for each model, since a constant 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from superionic.conventions import dispersion_in
 from superionic.errors import CompositionError, EngineError, PotentialError, StructureError, SuperionicError
 from superionic.training.dataset import Targets
 from superionic.training.metrics import SOFT_BELOW, ErrorMetrics, errors
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from superionic.labels.packages import Entry
+    from superionic.potentials.base import PotentialIdentity
     from superionic.stages.base import ChosenPotential
     from superionic.stages.predictions import TimedPredictions
 
@@ -31,6 +34,7 @@ FEW: Final = 10
 
 _BIASED_GPA: Final = 0.2
 _AS_GOOD: Final = 1.25
+_TERM: Final = "D3(BJ"
 _OF_FILES: Final = "own: a file that is compared"
 
 
@@ -101,12 +105,15 @@ class ModelComparison:
         One for each purpose.
     left_out
         Candidates and files that were not compared, with the reason.
+    notes
+        What was done about dispersion that a candidate has and the labels do not, or the other way round.
     """
 
     n_labels: int
     models: tuple[ComparedModel, ...]
     advice: tuple[Advice, ...]
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def compare_models(
@@ -135,12 +142,11 @@ def compare_models(
     entries, left_out = read_labels(labels)
     if most is not None and most < len(entries):
         entries = [entries[index] for index in np.linspace(0, len(entries) - 1, most).round().astype(int)]
-    structures = [entry.atoms for entry in entries]
-    reference = Targets.of_labels([entry.label for entry in entries])
+    reference = _Reference(entries)
     compared = []
     for name in models or _at_hand():
         try:
-            compared.append(_measured(name, structures, reference))
+            compared.append(_measured(name, reference))
         except SuperionicError as error:
             if models is not None and not isinstance(error, CompositionError):
                 raise
@@ -151,7 +157,7 @@ def compare_models(
             fix="install one, such as superionic engines install nequix, and name it with --model",
         )
     ranked = tuple(sorted(compared, key=lambda each: each.errors.mae_force_meV_per_A))
-    return ModelComparison(len(entries), ranked, advise(ranked), tuple(left_out))
+    return ModelComparison(len(entries), ranked, advise(ranked), tuple(left_out), tuple(reference.notes))
 
 
 def read_labels(labels: Sequence[str | Path]) -> tuple[list[Entry], list[str]]:
@@ -216,12 +222,15 @@ class Evaluation:
         Mean energy of each potential less that of the reference, over all sets.
     left_out
         Files that were not read, and structures that a potential did not evaluate, with the reason.
+    notes
+        What was done about dispersion that a potential has and the labels do not, or the other way round.
     """
 
     sets: Mapping[str, int]
     rows: tuple[SetErrors, ...]
     shifts_eV_per_atom: Mapping[str, float]
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def evaluate_models(models: Sequence[str], sets: Sequence[str | Path]) -> Evaluation:
@@ -255,19 +264,19 @@ def evaluate_models(models: Sequence[str], sets: Sequence[str | Path]) -> Evalua
         entries, left_out = [*entries, *own], [*left_out, *refused]
         of_set += [name] * len(own)
     _demand_one_method(entries, sets)
-    structures = [entry.atoms for entry in entries]
-    reference = Targets.of_labels([entry.label for entry in entries])
+    reference = _Reference(entries)
     rows, shifts = [], {}
     for model in models:
-        _, timed = _predicted(model, structures)
-        known = reference.subset(timed.evaluated)
+        chosen, timed = _predicted(model, reference.structures)
+        known = reference.for_potential(model, chosen.identity).subset(timed.evaluated)
         shifts[model], shifted = _shifted(timed.targets, known)
         for name in names:
             members = [i for i, number in enumerate(timed.evaluated) if of_set[number] == name]
             if members:
                 rows.append(SetErrors(model, name, errors(shifted.subset(members), known.subset(members))))
         left_out += [f"{model}: {reason}" for reason in timed.failures]
-    return Evaluation({name: of_set.count(name) for name in names}, tuple(rows), shifts, tuple(left_out))
+    sizes = {name: of_set.count(name) for name in names}
+    return Evaluation(sizes, tuple(rows), shifts, tuple(left_out), tuple(reference.notes))
 
 
 def advise(models: Sequence[ComparedModel]) -> tuple[Advice, ...]:
@@ -318,11 +327,57 @@ def _reservation(model: ComparedModel) -> str:
     return f"; but {', and '.join(doubts)}" if doubts else ""
 
 
-def _measured(name: str, structures: Sequence[Atoms], reference: Targets) -> ComparedModel:
+class _Reference:
+    """Labels as the potentials are compared with: with dispersion for those that have it as a term.
+
+    Attributes
+    ----------
+    structures
+        The labelled structures.
+    notes
+        What was done about dispersion, in sentences.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        from superionic.labels.corrected import dispersion_of_label
+
+        self.structures = [entry.atoms for entry in entries]
+        self.notes: list[str] = []
+        self._labels = [entry.label for entry in entries]
+        self._inside = dispersion_of_label(self._labels[0].provenance)
+        self._plain = Targets.of_labels(self._labels)
+
+    def for_potential(self, name: str, identity: PotentialIdentity) -> Targets:
+        """Return the labels, with D3(BJ) added where the potential has it and they have no dispersion.
+
+        Raises
+        ------
+        PotentialError
+            If neither the labels nor the potential name a functional that D3(BJ) has parameters for.
+        """
+        from superionic.labels.corrected import with_dispersion_term
+        from superionic.potentials.dispersion import Dispersion
+
+        own = dispersion_in(identity.energy_convention)
+        if own == self._inside:
+            return self._plain
+        if self._inside is None and own is not None and own.startswith(_TERM):
+            # Its name says the functional of its parameters where that is not the one of the energies below it.
+            functional = str(self._labels[0].provenance.get("functional", ""))
+            term = Dispersion.of("d3bj", own, functional, identity.energy_convention)
+            corrected = map(with_dispersion_term, self._labels, self.structures, itertools.repeat(term))
+            self.notes.append(f"{name} has {own}, the labels have no dispersion: {own} was added to them for it")
+            return Targets.of_labels(list(corrected))
+        has, have = own or "no dispersion", self._inside or "none"
+        self.notes.append(f"{name} has {has}, the labels have {have}: the errors contain the difference")
+        return self._plain
+
+
+def _measured(name: str, reference: _Reference) -> ComparedModel:
     from superionic.campaign.prepare import cautions
 
-    chosen, timed = _predicted(name, structures)
-    known = reference.subset(timed.evaluated)
+    chosen, timed = _predicted(name, reference.structures)
+    known = reference.for_potential(name, chosen.identity).subset(timed.evaluated)
     shift, shifted = _shifted(timed.targets, known)
     return ComparedModel(
         name,

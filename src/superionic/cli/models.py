@@ -84,6 +84,8 @@ def _show(result: ModelComparison) -> None:
             console.print(f"{escape(each.name)}: {len(each.failures)} structures failed: {escape(each.failures[0])}.")
         if each.caution is not None:
             console.print(f"[yellow]caution:[/] {escape(f'{each.name}: {each.caution}')}.", highlight=False)
+    for words in result.notes:
+        console.print(f"note: {escape(words)}", highlight=False)
     for reason in result.left_out:
         console.print(f"left out: {escape(reason)}", highlight=False)
 

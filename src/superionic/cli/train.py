@@ -418,6 +418,8 @@ def evaluate_command(
         typer.echo(json.dumps(plain_json(to_tree(result)), indent=1, sort_keys=True, allow_nan=False))
         return
     _error_table(rows, ["model", "set", "labels"], "errors on labels")
+    for words in result.notes:
+        typer.echo(f"note: {words}")
     for words in result.left_out:
         typer.echo(f"left out: {words}")
 
@@ -475,20 +477,21 @@ def _write_rows(file: Path, rows: Sequence[Mapping[str, Cell]]) -> None:
 
 
 def _error_table(rows: Sequence[Mapping[str, Cell]], first: Sequence[str], title: str) -> None:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=f"{title} (mean absolute / root mean square)", title_justify="left")
     for name in first:
         table.add_column(name.replace("_", " "), no_wrap=True)
-    shown = [(f"{kind}_{what}", *_UNITS[what]) for what in _UNITS for kind in ("mae", "rmse")]
-    for key, word, unit, _ in shown:
-        table.add_column(f"{word} {key.partition('_')[0].upper()}\n{unit}", justify="right")
-    shown += [("mean_error_stress_GPa", "", "", 1000.0), ("force_slope", "", "", 1.0)]
-    table.add_column("stress bias\nMPa", justify="right")
-    table.add_column("force slope", justify="right")
+    # Mean absolute and root mean square in one column, so that the table fits into 80.
+    shown = [
+        ([f"mae_{what}", f"rmse_{what}"], f"{word}\n{unit}", scale) for what, (word, unit, scale) in _UNITS.items()
+    ]
+    shown += [(["mean_error_stress_GPa"], "bias\nMPa", 1000.0), (["force_slope"], "slope\nforces", 1.0)]
+    for _, heading, _ in shown:
+        table.add_column(heading, justify="right")
     for row in rows:
         cells = ["" if row.get(name) is None else str(row[name]) for name in first]
-        for key, _, _, scale in shown:
-            value = row.get(key)
-            cells.append(f"{value * scale:.3g}" if isinstance(value, (int, float)) else "-")
+        for keys, _, scale in shown:
+            values = [row.get(key) for key in keys]
+            cells.append(" / ".join(f"{v * scale:.3g}" if isinstance(v, (int, float)) else "-" for v in values))
         table.add_row(*cells)
     Console().print(table)
 
