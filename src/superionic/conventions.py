@@ -111,6 +111,12 @@ def dispersion_in(text: str) -> str | None:
     return None if named is None else named.group()
 
 
+def same_dispersion(one: str | None, other: str | None) -> bool:
+    """Return whether two corrections that :func:`dispersion_in` names are of one kind: D3(BJ) is D3(BJ, PBE)."""
+    kinds = ((each or "").partition(",")[0].rstrip(")") for each in (one, other))
+    return next(kinds) == next(kinds)
+
+
 def with_dispersion(name: str, term: str) -> str:
     """Name energies of a convention to which a dispersion term, such as ``"D3(BJ)"``, was added."""
     return f"{name}{_JOINED}{term}"

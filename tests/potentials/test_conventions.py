@@ -18,6 +18,7 @@ from superionic.conventions import (
     expected_eV_per_atom,
     functional_in,
     is_convention,
+    same_dispersion,
     without_dispersion,
 )
 from superionic.errors import PotentialError
@@ -161,3 +162,10 @@ def test_dispersion_is_not_added_twice():
     for options in (learned, {**learned, "energy_convention": "own: PBE-D3(BJ), VASP"}):
         with pytest.raises(PotentialError, match=r"already include dispersion \(D3"):
             describe_potential("nep", dispersion="d3bj", **{**options, "file": None})
+
+
+def test_corrections_of_one_kind():
+    assert same_dispersion("D3(BJ)", "D3(BJ, PBE)")
+    assert same_dispersion(None, None)
+    assert not same_dispersion(None, "D3(BJ)")
+    assert not same_dispersion("rVV10", "D3(BJ)")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from superionic.conventions import dispersion_in
+from superionic.conventions import dispersion_in, same_dispersion
 from superionic.errors import CompositionError, EngineError, PotentialError, StructureError, SuperionicError
 from superionic.training.dataset import Targets
 from superionic.training.metrics import SOFT_BELOW, ErrorMetrics, errors
@@ -34,7 +34,7 @@ FEW: Final = 10
 
 _BIASED_GPA: Final = 0.2
 _AS_GOOD: Final = 1.25
-_TERM: Final = "D3(BJ"
+_TERM: Final = "D3(BJ)"
 _OF_FILES: Final = "own: a file that is compared"
 
 
@@ -359,12 +359,12 @@ class _Reference:
         from superionic.potentials.dispersion import Dispersion
 
         own = dispersion_in(identity.energy_convention)
-        if own == self._inside:
+        if same_dispersion(own, self._inside):
             return self._plain
-        if self._inside is None and own is not None and own.startswith(_TERM):
+        if self._inside is None and same_dispersion(own, _TERM):
             # Its name says the functional of its parameters where that is not the one of the energies below it.
             functional = str(self._labels[0].provenance.get("functional", ""))
-            term = Dispersion.of("d3bj", own, functional, identity.energy_convention)
+            term = Dispersion.of("d3bj", own or "", functional, identity.energy_convention)
             corrected = map(with_dispersion_term, self._labels, self.structures, itertools.repeat(term))
             self.notes.append(f"{name} has {own}, the labels have no dispersion: {own} was added to them for it")
             return Targets.of_labels(list(corrected))

@@ -116,9 +116,11 @@ class _Loop:
             return
         flow.at("validate")
         potential = self.first if settings.potential is None else flow.potential(settings.potential)
-        if dispersion_of_label(asdict(flow.outputs.label[-1].result.reference)) is None:
+        inside = dispersion_of_label(asdict(flow.outputs.label[-1].result.reference))
+        if inside is None:
             potential = potential.bare
-        flow.done("validate", flow.outputs.validate, validate.check(settings, flow.bench, self.labelled, potential))
+        checked = validate.check(settings, flow.bench, self.labelled, potential, dispersion=inside)
+        flow.done("validate", flow.outputs.validate, checked)
 
     def _compared(self, settings: LearnSettings, tests: RungTests | None) -> _Trained:
         """Compare the potentials of all rungs on the same test sets; return the one that goes on."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from superionic.conventions import dispersion_in, same_dispersion
 from superionic.execution.task import Task
 from superionic.results.learning import ValidateResult
 from superionic.stages.base import ChosenPotential, Snapshot, Workbench
@@ -52,7 +53,12 @@ def run(
 
 
 def check(
-    settings: ValidateSettings, bench: Workbench, labelled: Sequence[Snapshot], potential: ChosenPotential
+    settings: ValidateSettings,
+    bench: Workbench,
+    labelled: Sequence[Snapshot],
+    potential: ChosenPotential,
+    *,
+    dispersion: str | None,
 ) -> ValidateResult:
     """Compare predictions of a potential as it is with all labels, where the campaign trains nothing.
 
@@ -63,7 +69,9 @@ def check(
     labelled
         Snapshots with accepted labels.
     potential
-        The potential, with the dispersion that the labels have.
+        The potential, without a dispersion term that the labels do not have.
+    dispersion
+        What the labels have of dispersion.
     """
     bench = bench.at("validate")
     data = Data.of(labelled)
@@ -71,7 +79,12 @@ def check(
     call = check_task.of(data=data, predicted=predicted.result, kinds=kinds_of(labelled))
     compared = bench.task(f"errors of {potential.name}", call)
     errors = bench.runner.one(compared)
-    return ValidateResult(potential.name, errors, tuple(_cautions(settings, errors.after)), compared.key)
+    cautions = tuple(_cautions(settings, errors.after))
+    own = dispersion_in(potential.identity.energy_convention)
+    if not same_dispersion(own, dispersion):
+        has, have = own or "no dispersion", dispersion or "none"
+        cautions = (f"it has {has}, the labels have {have}, and the errors contain the difference", *cautions)
+    return ValidateResult(potential.name, errors, cautions, compared.key)
 
 
 def _cautions(settings: ValidateSettings, errors: ErrorMetrics) -> Iterator[str]:
