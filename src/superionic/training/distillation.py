@@ -23,6 +23,7 @@ from ase import Atoms
 from superionic.errors import CalculationFailed, StageError
 from superionic.potentials.base import Potential, Prediction, evaluate_each
 from superionic.potentials.neighbours import pairs_within
+from superionic.potentials.repulsion import CONTACT_RANGE_A, pair_at
 from superionic.training.dataset import LabelledSet, Targets
 from superionic.training.snapshots import random_strain
 
@@ -30,7 +31,6 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 Progress = Callable[[float, str], None]
 
-_CONTACT_RANGE_A = 5.0
 _LONGEST_MOVE_A = 0.1
 _MOVE_PER_FORCE_A2_PER_EV = 0.02
 
@@ -115,7 +115,7 @@ def close_contacts(
     list of Atoms
         Fewer than ``count`` only if no two atoms are within 5 Å of one another.
     """
-    pairs = pairs_within(atoms.positions, atoms.cell.array, atoms.pbc, _CONTACT_RANGE_A)
+    pairs = pairs_within(atoms.positions, atoms.cell.array, atoms.pbc, CONTACT_RANGE_A)
     first, second = atoms.numbers[pairs.centre], atoms.numbers[pairs.neighbour]
     # Each pair from one end only, and never an atom with its own image.
     once = pairs.centre < pairs.neighbour
@@ -127,17 +127,12 @@ def close_contacts(
         of_kind = np.flatnonzero(once & (((first == a) & (second == b)) | ((first == b) & (second == a))))
         pair = int(rng.choice(of_kind))
         vector = pairs.vectors_A[pair]
-        distance = float(pairs.distances_A[pair])
         target = float(rng.uniform(*fractions)) * float(pairs.distances_A[of_kind].min())
         copy = _bare(atoms)
         copy.positions += rattle_A * rng.standard_normal((len(copy), 3))
         i, j = int(pairs.centre[pair]), int(pairs.neighbour[pair])
-        centre = 0.5 * (atoms.positions[i] + atoms.positions[i] + vector)
-        image = atoms.positions[i] + vector - atoms.positions[j]
-        half = 0.5 * target * vector / distance
         # The pair has the distance exactly; all others keep their rattle.
-        copy.positions[i] = centre - half
-        copy.positions[j] = centre + half - image
+        copy.positions[i], copy.positions[j] = pair_at(atoms.positions, (i, j), vector, target)
         made.append(copy)
     return made
 
