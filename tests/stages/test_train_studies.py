@@ -203,14 +203,41 @@ def test_a_comparison_has_errors_forgetting_and_stability(workbench, labels, tmp
     cells = rows["naive"].cells()
     assert cells["forgotten_mae_force_meV_per_A"] == moved["naive"]
     assert cells["stable"] is True
+    # The mobile ion is the one that usually conducts; at 300 K the anions keep their sites.
+    assert comparison.stability.mobile_ion == "Li"
+    assert cells["off_sites"] == 0.0
+    assert cells["closest_Li-Cl_A"] == rows["naive"].run.distances[1].closest_A
+    assert 1.8 < cells["closest_Li-Cl_A"] < 2.6
+    # Its structures are those of the labels at the temperature nearest to its own.
+    assert (comparison.labelled.n_labels, comparison.labelled.temperature_K) == (3, 300.0)
+    assert [each.pair for each in rows["naive"].overlaps] == ["Li-Li", "Li-Cl", "Cl-Cl"]
+    # All push the same atoms together; energies and forces are the pretrained ones times the trained scale.
+    curves = {name: row.repulsion[0] for name, row in rows.items()}
+    assert len({curve.distances_A for curve in curves.values()}) == 1
+    scale = curves["naive"].energies_eV[-1] / curves["pretrained"].energies_eV[-1]
+    assert scale == pytest.approx(SCALE, rel=0.1)
+    assert curves["naive"].forces_eV_per_A == pytest.approx([scale * f for f in curves["pretrained"].forces_eV_per_A])
+    assert cells["hole_Li-Li_A"] is None
+    names = {path.name for path in write_results(tmp_path / "out", "compare", comparison)}
+    figures = {f"{name}.{kind}" for name in ("pair_distances", "repulsion") for kind in ("csv", "png", "svg")}
+    assert names == {"compare.json", "compare.csv"} | figures
+    written = (tmp_path / "out" / "repulsion.csv").read_text().splitlines()
+    assert written[0] == "method,seed,pair,distance_A,energy_eV,force_eV_per_A"
+    assert len(written) - 1 == sum(len(curve.distances_A) for row in comparison.rows for curve in row.repulsion)
 
 
-def test_a_run_that_blows_up_is_told(workbench, labels):
+def test_a_run_that_blows_up_is_told(workbench, labels, tmp_path):
     study = opened(workbench(), labels, options={"epochs": 1})
     comparison = compare(study, choose_methods("scaled", ["naive"]), stability=StabilityTest(50000.0, 0.5, 10.0))
     run = comparison.rows[1].run
     assert not run.stable
     assert run.stopped
+    assert run.stable_ps < 0.5
+    # What it did before counts.
+    assert run.distances
+    assert write_results(tmp_path, "compare", comparison)
+    with pytest.raises(CampaignFileError, match="Na"):
+        compare(study, choose_methods("scaled", ["naive"]), stability=StabilityTest(300.0, 0.01, 1.0, "Na"))
 
 
 def test_ways_of_training_are_named():

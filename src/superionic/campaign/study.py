@@ -174,15 +174,17 @@ def read_table(path: str | Path) -> list[dict[str, Any]]:
 
 
 def write_results(folder: str | Path, name: str, results: StudyResult) -> list[Path]:
-    """Write the results of a study: JSON, its rows as CSV, and its figures where there are any.
+    """Write the results of a study: JSON, its rows as CSV, and figures with their data where there are any.
 
     Returns
     -------
     list of Path
         The files.
     """
+    from superionic.report.csv_tables import csv_text
     from superionic.report.size_curve import size_curve
-    from superionic.results.studies import Curve, LabelCheck
+    from superionic.report.training_methods import comparison_plots, comparison_tables
+    from superionic.results.studies import Comparison, Curve, LabelCheck
 
     root = Path(folder)
     root.mkdir(parents=True, exist_ok=True)
@@ -196,8 +198,16 @@ def write_results(folder: str | Path, name: str, results: StudyResult) -> list[P
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-    plot = size_curve(results) if isinstance(results, Curve) else None
-    if plot is not None:
+    plots, tables = [], []
+    if isinstance(results, Curve) and (plot := size_curve(results)) is not None:
+        plots = [plot]
+    elif isinstance(results, Comparison):
+        plots, tables = comparison_plots(results), comparison_tables(results)
+    for table in tables:
+        if table.rows:
+            written.append(root / table.name)
+            written[-1].write_text(csv_text(table), encoding="utf-8")
+    for plot in plots:
         from superionic.report.draw_matplotlib import draw
 
         for kind, data in draw(plot, ("png", "svg")).items():

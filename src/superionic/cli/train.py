@@ -17,7 +17,7 @@ from superionic.cli.options import JsonOption, LabelKeyOptions, QuietOption, gro
 from superionic.cli.progress import run_progress
 
 if TYPE_CHECKING:
-    from superionic.results.studies import Cell, StudyResult
+    from superionic.results.studies import Cell, Comparison, StudyResult
     from superionic.stages.studies import SplitRule, Study
     from superionic.training.metrics import ErrorMetrics
 
@@ -331,19 +331,24 @@ def compare_command(
     timestep: Annotated[
         float, typer.Option("--timestep-fs", min=0.1, max=10, help="Time step of the stability test.")
     ] = 2.0,
+    mobile: Annotated[
+        str | None,
+        typer.Option(help="Mobile ion: all others should keep their sites.", show_default="the first that conducts"),
+    ] = None,
     seeds: SeedsOption = 1,
 ) -> None:
-    """Compare ways of training on the same labels with the same budget: errors, forgetting, stability.
+    """Compare ways of training on the same labels with the same budget: errors, forgetting, stability, repulsion.
 
     Forgetting: how far predictions for other chemistries move from those of the pretrained potential. Stability: a run
-    at high temperature, which must not blow up.
+    at high temperature, which must not blow up; its pair distances beside those of the labels. Repulsion: two atoms of
+    each pair of elements pushed together, whose energy must not turn over (paper A, table S2, figures S6 and S7).
     """
     from superionic.campaign.study import results_json
     from superionic.execution.kept_files import keep
     from superionic.results.studies import StabilityTest, shown
     from superionic.stages.study_compare import choose_methods, compare
 
-    stability = StabilityTest(temperature, length, timestep) if length > 0 else None
+    stability = StabilityTest(temperature, length, timestep, mobile or "") if length > 0 else None
     compared = choose_methods(
         training.engine, None if methods is None else [name.strip() for name in methods.split(",")]
     )
@@ -365,10 +370,9 @@ def compare_command(
         if row.forgotten is not None
     ]
     _error_table(moved, columns[:2], f"change from the pretrained potential on {result.n_others} other structures")
+    _show_runs(result)
+    _show_repulsion(result)
     for row in result.rows:
-        if row.run is not None:
-            end = "stable" if row.run.stable else f"stopped: {row.run.stopped}"
-            typer.echo(f"{row.method} (seed {row.seed}) at {temperature:g} K: {row.run.stable_ps:g} ps, {end}")
         if row.failed is not None:
             typer.echo(f"{row.method} (seed {row.seed}) failed: {row.failed}")
     _notes(result)
@@ -493,6 +497,56 @@ def _error_table(rows: Sequence[Mapping[str, Cell]], first: Sequence[str], title
             values = [row.get(key) for key in keys]
             cells.append(" / ".join(f"{v * scale:.3g}" if isinstance(v, (int, float)) else "-" for v in values))
         table.add_row(*cells)
+    Console().print(table)
+
+
+def _show_runs(result: Comparison) -> None:
+    """Show how the hot runs went, and how near their atoms came to one another."""
+    test, labelled = result.stability, result.labelled
+    if test is None or labelled is None:
+        return
+    title = f"run at {test.temperature_K:g} K: closest distances in Å, and overlap with the distances in the labels"
+    table = Table(title=title, title_justify="left")
+    framework = f"off sites\n(not {test.mobile_ion})" if test.mobile_ion else "off sites"
+    pairs = [each.pair for each in labelled.distances]
+    for name in ("method", "seed", "stable\nps", "mean T\nK", framework, *(pair.replace("-", "–") for pair in pairs)):
+        table.add_column(name, justify="left" if name in ("method", "seed") else "right", no_wrap=True)
+    of_labels = ["" if each.closest_A is None else f"{each.closest_A:.2f}" for each in labelled.distances]
+    table.add_row(f"{labelled.n_labels} labels", "", "", "", "", *of_labels)
+    for row in result.rows:
+        if row.run is None:
+            continue
+        closest = {each.pair: each.closest_A for each in row.run.distances}
+        overlaps = {each.pair: f" ({each.overlap:.2f})" for each in row.overlaps}
+        table.add_row(
+            row.method,
+            str(row.seed),
+            f"{row.run.stable_ps:.3g}{'' if row.run.stable else ' ✗'}",
+            f"{row.run.mean_temperature_K:.0f}",
+            "-" if row.run.off_sites is None else f"{100.0 * row.run.off_sites:.0f} %",
+            *("-" if (near := closest.get(pair)) is None else f"{near:.2f}{overlaps.get(pair, '')}" for pair in pairs),
+        )
+    Console().print(table)
+    for row in result.rows:
+        if row.run is not None and not row.run.stable:
+            typer.echo(f"caution: {row.method} (seed {row.seed}) stopped: {row.run.stopped}")
+
+
+def _show_repulsion(result: Comparison) -> None:
+    """Show where the repulsion of two atoms turns over, and the energy that they need to get there."""
+    pairs = list(dict.fromkeys(curve.pair for row in result.rows for curve in row.repulsion))
+    title = "holes in the repulsion: where the energy of two atoms pushed together falls, and the barrier before"
+    table = Table(title=title, title_justify="left")
+    for name in ("method", "seed", *("–".join(pair) for pair in pairs)):
+        table.add_column(name, no_wrap=True)
+    for row in result.rows:
+        holes = {curve.pair: curve.hole for curve in row.repulsion}
+        cells = [
+            "none" if (hole := holes.get(pair)) is None else f"{hole.distance_A:.2f} Å, {hole.barrier_eV:.2g} eV"
+            for pair in pairs
+        ]
+        if row.repulsion:
+            table.add_row(row.method, str(row.seed), *cells)
     Console().print(table)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
+from superionic.potentials.repulsion import RepulsionCurve
 from superionic.results.learning import ErrorsApart
 from superionic.training.curves import BudgetRow, Enough, PowerLaw
 from superionic.training.metrics import ErrorMetrics
+from superionic.training.pair_distances import Overlap, PairDistances
 from superionic.training.preflight import Finding
 
 Cell = str | int | float | bool | None
@@ -193,14 +195,21 @@ class Search:
 
 @dataclass(frozen=True)
 class StabilityTest:
-    """A hot run that must not blow up."""
+    """A hot run that must not blow up.
+
+    Attributes
+    ----------
+    mobile_ion
+        Symbol of the ions that may leave their sites; empty if none may.
+    """
 
     temperature_K: float
     length_ps: float
     timestep_fs: float
+    mobile_ion: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StabilityRun:
     """The outcome of a stability test.
 
@@ -214,15 +223,55 @@ class StabilityRun:
         Why it stopped early; empty if it did not.
     mean_temperature_K
         Mean temperature; NaN if no frame was recorded.
+    drift_meV_per_atom
+        Change of the conserved energy from the first to the last frame; None if there are none.
+    off_sites
+        Largest share of the framework's atoms that were off their sites at one time; None if there is no frame.
+    distances
+        Distances between atoms of each pair of elements; empty if there is no frame.
     """
 
     stable: bool
     stable_ps: float
     stopped: str
     mean_temperature_K: float
+    drift_meV_per_atom: float | None = None
+    off_sites: float | None = None
+    distances: tuple[PairDistances, ...] = ()
+
+    def cells(self) -> dict[str, Cell]:
+        """Return its cells in a row of a table."""
+        row: dict[str, Cell] = {
+            "stable": self.stable,
+            "stable_ps": self.stable_ps,
+            "stopped": self.stopped,
+            "mean_temperature_K": self.mean_temperature_K,
+            "drift_meV_per_atom": self.drift_meV_per_atom,
+            "off_sites": self.off_sites,
+        }
+        return row | {f"closest_{each.pair}_A": each.closest_A for each in self.distances}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class LabelledDistances:
+    """Distances between atoms in the labelled structures with which runs are compared.
+
+    Attributes
+    ----------
+    n_labels
+        Number of these labels: of the atoms of the runs, at the stated temperature.
+    temperature_K
+        That of the labels, the nearest to the runs' own; None where the labels state none.
+    distances
+        For each pair of elements.
+    """
+
+    n_labels: int
+    temperature_K: float | None
+    distances: tuple[PairDistances, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class CompareRow:
     """One way of training, or the pretrained potential.
 
@@ -238,6 +287,10 @@ class CompareRow:
         How far predictions for other chemistries moved from the pretrained ones; None where that is meaningless.
     run
         Outcome of the stability test; None without one.
+    overlaps
+        How far the distances in that run are those of the labels, for each pair of elements that are neighbours.
+    repulsion
+        Energy and force of pairs of atoms that are pushed together.
     failed
         Why the training failed; None if it did not.
     """
@@ -249,6 +302,8 @@ class CompareRow:
     errors: ErrorMetrics | None = None
     forgotten: ErrorMetrics | None = None
     run: StabilityRun | None = None
+    overlaps: tuple[Overlap, ...] = ()
+    repulsion: tuple[RepulsionCurve, ...] = ()
     failed: str | None = None
 
     def cells(self) -> dict[str, Cell]:
@@ -262,10 +317,17 @@ class CompareRow:
             row |= shown(self.errors)
         if self.forgotten is not None:
             row |= shown(self.forgotten, "forgotten_")
-        return row if self.run is None else row | asdict(self.run)
+        if self.run is not None:
+            row |= self.run.cells()
+        row |= {f"overlap_{each.pair}": each.overlap for each in self.overlaps}
+        for curve in self.repulsion:
+            pair, hole = "-".join(curve.pair), curve.hole
+            row |= {f"hole_{pair}_A": None if hole is None else hole.distance_A}
+            row |= {f"hole_{pair}_barrier_eV": None if hole is None else hole.barrier_eV}
+        return row
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """A comparison of ways to train.
 
@@ -283,6 +345,10 @@ class Comparison:
         Options of the trainer.
     stability
         The stability test; None without one.
+    labelled
+        Distances in the labels, with which those in the runs are compared; None without a stability test.
+    pushed_label
+        Index, in the file, of the label in which pairs of atoms are pushed together: that of the smallest forces.
     notes
         Remarks on the split.
     """
@@ -294,6 +360,8 @@ class Comparison:
     n_test: int
     options: Mapping[str, Any]
     stability: StabilityTest | None
+    labelled: LabelledDistances | None
+    pushed_label: int
     notes: tuple[str, ...]
 
 

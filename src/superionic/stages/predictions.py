@@ -12,6 +12,7 @@ from ase import Atoms
 from superionic.errors import CalculationFailed
 from superionic.execution.task import Context, Task, task
 from superionic.potentials.base import evaluate_each
+from superionic.potentials.repulsion import RepulsionCurve, repulsion_curves
 from superionic.stages.base import ChosenPotential, Workbench, load
 from superionic.training.dataset import Targets
 
@@ -43,6 +44,19 @@ def predict_task(context: Context, *, potential: ChosenPotential, atoms: Sequenc
         tuple(np.array(prediction.forces_eV_per_A) for prediction in evaluated),
         np.array([prediction.stress_eV_per_A3 for prediction in evaluated]),
     )
+
+
+@dataclass(frozen=True)
+class Repulsion:
+    """Curves of the pairs of elements in one structure."""
+
+    curves: tuple[RepulsionCurve, ...]
+
+
+@task(version=1)
+def repulsion_task(context: Context, *, potential: ChosenPotential, atoms: Atoms) -> Repulsion:
+    """Push the nearest two atoms of each pair of elements together."""
+    return Repulsion(repulsion_curves(atoms, load(potential, context), progress=context.progress))
 
 
 @dataclass(frozen=True)

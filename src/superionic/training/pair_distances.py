@@ -31,6 +31,8 @@ class PairDistances:
         Radial distribution function of the whole run, shape (n,).
     neighbours
         Mean number of atoms of the second element within range of an atom of the first.
+    closest_A
+        Shortest distance in any frame; None if no two atoms are within range.
     """
 
     pair: str
@@ -38,6 +40,7 @@ class PairDistances:
     counts: FloatArray
     g: FloatArray
     neighbours: float
+    closest_A: float | None
 
     @property
     def centres_A(self) -> FloatArray:
@@ -49,14 +52,14 @@ class PairDistances:
 def pair_distances(
     positions_A: FloatArray, cell_A: FloatArray, numbers: npt.ArrayLike, *, r_max_A: float = 6.0, bin_A: float = 0.1
 ) -> list[PairDistances]:
-    """Count the pair distances of a run at fixed cell, for each pair of elements.
+    """Count the pair distances of a run, or of other structures of the same atoms, for each pair of elements.
 
     Parameters
     ----------
     positions_A
         Shape (n_frames, n_atoms, 3), in Å; at most 200 frames, evenly spread, are used.
     cell_A
-        Cell vectors as rows, shape (3, 3), in Å.
+        Cell vectors as rows, in Å: shape (3, 3), or (n_frames, 3, 3) where frames have cells of their own.
     numbers
         Atomic numbers, shape (n_atoms,).
     r_max_A, bin_A
@@ -74,18 +77,24 @@ def pair_distances(
     edges = np.linspace(0.0, r_max_A, n_bins + 1)
     kinds = [(int(a), int(b)) for i, a in enumerate(np.unique(atomic)) for b in np.unique(atomic)[i:]]
     counts = {kind: np.zeros((2, n_bins)) for kind in kinds}
+    closest = dict.fromkeys(kinds, math.inf)
     n_frames = len(positions_A)
     sampled = np.unique(np.linspace(0, n_frames - 1, min(n_frames, _MOST_FRAMES)).round().astype(int))
     for order, frame in enumerate(sampled):
         half = 0 if 2 * order < len(sampled) else 1
-        pairs = pairs_within(positions_A[frame], cell_A, np.ones(3, dtype=bool), r_max_A)
+        cell = cell_A if cell_A.ndim == 2 else cell_A[frame]
+        pairs = pairs_within(positions_A[frame], cell, np.ones(3, dtype=bool), r_max_A)
         # The distance between an atom and its own image is set by the cell in every run: it would feign agreement.
         others = pairs.centre != pairs.neighbour
         first, second = atomic[pairs.centre[others]], atomic[pairs.neighbour[others]]
         bins = np.minimum((pairs.distances_A[others] / r_max_A * n_bins).astype(int), n_bins - 1)
         for a, b in kinds:
-            counts[a, b][half] += np.bincount(bins[(first == a) & (second == b)], minlength=n_bins)[:n_bins]
-    volume = abs(float(np.linalg.det(cell_A)))
+            of_kind = (first == a) & (second == b)
+            counts[a, b][half] += np.bincount(bins[of_kind], minlength=n_bins)[:n_bins]
+            closest[a, b] = min(closest[a, b], float(pairs.distances_A[others][of_kind].min(initial=math.inf)))
+    volumes = np.abs(np.linalg.det(cell_A))
+    # Densities are averaged, not volumes.
+    volume = float(volumes) if cell_A.ndim == 2 else 1.0 / float(np.mean(1.0 / volumes[sampled]))
     shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
     distances = []
     for a, b in kinds:
@@ -98,6 +107,7 @@ def pair_distances(
                 counts[a, b],
                 np.asarray(counts[a, b].sum(axis=0) / ideal),
                 float(counts[a, b].sum()) / (len(sampled) * n_a),
+                closest[a, b] if math.isfinite(closest[a, b]) else None,
             )
         )
     return distances
