@@ -12,7 +12,8 @@ from scipy.optimize import brentq
 
 from superionic.errors import SuperionicError
 from superionic.potentials.base import BasePotential, Prediction, load_potential
-from superionic.potentials.repulsion import find_hole, repulsion_curves
+from superionic.potentials.repulsion import find_hole, holes_within_reach, repulsion_curves
+from superionic.units import BOLTZMANN_EV_PER_K
 
 A_EV, B_PER_A, C_EV_A6 = 1000.0, 3.5, 40.0
 
@@ -55,6 +56,11 @@ def test_a_curve_is_that_of_the_pair_and_its_hole_that_of_the_formula():
     assert curve.hole.distance_A == pytest.approx(top, abs=0.01)
     assert curve.hole.barrier_eV == pytest.approx(buckingham_eV(top) - start, rel=1e-3)
     assert curve.hole.depth_eV == pytest.approx(buckingham_eV(top) - buckingham_eV(0.5), rel=1e-3)
+    # Above 20 kT no collision in nanoseconds reaches it.
+    reached_K = curve.hole.barrier_eV / (20.0 * BOLTZMANN_EV_PER_K)
+    assert holes_within_reach([curve], 0.99 * reached_K) == ()
+    assert holes_within_reach([curve, curve], 1.01 * reached_K) == (curve.hole_words,)
+    assert curve.hole_words.startswith("Li–Li below ")
 
 
 def test_a_crystal_has_a_curve_for_each_pair_of_neighbours_and_a_repulsive_one_no_hole():
@@ -88,7 +94,7 @@ def test_what_is_a_hole_and_what_is_not():
     assert (turned.distance_A, turned.barrier_eV, turned.depth_eV) == (1.6, 2.0, 1.0)
     # A pair that attracts down to its core has no barrier at all.
     below = find_hole(distances, [0.0, -0.5, -1.0, -1.5, -2.0, 4.0, 9.0], 1.8)
-    assert (below.distance_A, below.barrier_eV, below.depth_eV) == (1.8, 0.0, 2.0)
+    assert (below.distance_A, below.barrier_eV, below.depth_eV) == (1.6, 0.0, 0.5)
 
 
 def test_a_curve_ends_where_the_potential_gives_up():

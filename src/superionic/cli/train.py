@@ -17,6 +17,7 @@ from superionic.cli.options import JsonOption, LabelKeyOptions, QuietOption, gro
 from superionic.cli.progress import run_progress
 
 if TYPE_CHECKING:
+    from superionic.potentials.repulsion import RepulsionCurve
     from superionic.results.studies import Cell, Comparison, StudyResult
     from superionic.stages.studies import SplitRule, Study
     from superionic.training.metrics import ErrorMetrics
@@ -540,14 +541,16 @@ def _show_repulsion(result: Comparison) -> None:
     for name in ("method", "seed", *("–".join(pair) for pair in pairs)):
         table.add_column(name, no_wrap=True)
     for row in result.rows:
-        holes = {curve.pair: curve.hole for curve in row.repulsion}
-        cells = [
-            "none" if (hole := holes.get(pair)) is None else f"{hole.distance_A:.2f} Å, {hole.barrier_eV:.2g} eV"
-            for pair in pairs
-        ]
         if row.repulsion:
-            table.add_row(row.method, str(row.seed), *cells)
+            words = {curve.pair: _hole_words(curve) for curve in row.repulsion}
+            table.add_row(row.method, str(row.seed), *(words[pair] for pair in pairs))
     Console().print(table)
+
+
+def _hole_words(curve: RepulsionCurve) -> str:
+    if curve.hole is not None:
+        return f"{curve.hole.distance_A:.2f} Å, {curve.hole.barrier_eV:.2g} eV"
+    return f"none to {min(curve.distances_A):.1f} Å" if curve.ended and curve.distances_A else "none"
 
 
 def _softness(whose: str, errors: ErrorMetrics) -> None:

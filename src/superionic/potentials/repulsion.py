@@ -8,7 +8,7 @@ over, and two atoms that meet with enough energy fall into one another: the dang
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from ase.data import atomic_numbers, chemical_symbols, covalent_radii
 from superionic.errors import CalculationFailed, SuperionicError
 from superionic.potentials.base import Potential
 from superionic.potentials.neighbours import pairs_within
+from superionic.units import BOLTZMANN_EV_PER_K
 
 FloatArray = npt.NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -27,13 +28,14 @@ CONTACT_RANGE_A = 5.0
 """Pairs further apart than this are no neighbours that could be pushed together."""
 CORE_FRACTION = 0.7
 """The core of a pair, in sums of its covalent radii: no bond is as short, so in it any pair of atoms repels."""
+_WITHIN_REACH_KT = 20.0
 _NOISE_EV = 0.02
 """A smaller fall of the energy, which rises by tenths of an eV from one point in the core to the next, is no hole."""
 
 
 @dataclass(frozen=True)
 class Hole:
-    """A range of distances in the core of a pair where the energy falls, or lies below that of the structure.
+    """A range of distances in the core of a pair where the energy falls inwards.
 
     Attributes
     ----------
@@ -79,6 +81,13 @@ class RepulsionCurve:
     core_A: float
     hole: Hole | None
     ended: str = ""
+
+    @property
+    def hole_words(self) -> str:
+        """Pair, distance and barrier of its hole; empty without one."""
+        if self.hole is None:
+            return ""
+        return f"{'–'.join(self.pair)} below {self.hole.distance_A:.1f} Å, behind {self.hole.barrier_eV:.2g} eV"
 
 
 def repulsion_curves(
@@ -156,6 +165,18 @@ def pair_at(
     return centre - half, centre + half - image
 
 
+def holes_within_reach(curves: Iterable[RepulsionCurve], temperature_K: float) -> tuple[str, ...]:
+    """Return the words for each pair whose atoms may fall into one another in a run of nanoseconds.
+
+    Of the 10⁶ collisions that 100 pairs of ions have in a nanosecond, at an attempt frequency of 10¹³ s⁻¹, a share of
+    exp(−ΔE/kT) crosses a barrier ΔE: less than one in all above 14 kT. All other atoms were at rest when the barrier
+    was measured, and lower it when they give way, so the limit is 20 kT.
+    """
+    limit_eV = _WITHIN_REACH_KT * BOLTZMANN_EV_PER_K * temperature_K
+    reached = {curve.pair: curve.hole_words for curve in curves if curve.hole and curve.hole.barrier_eV < limit_eV}
+    return tuple(reached.values())
+
+
 def find_hole(distances_A: Sequence[float], energies_eV: Sequence[float], core_A: float) -> Hole | None:
     """Return where the energy of a pair falls in its core instead of rising.
 
@@ -172,7 +193,7 @@ def find_hole(distances_A: Sequence[float], energies_eV: Sequence[float], core_A
     """
     energies = np.asarray(energies_eV, dtype=np.float64)
     core = np.flatnonzero(np.asarray(distances_A) < core_A)
-    highest, begins, first, depth = 0.0, core_A, None, 0.0
+    highest, begins, first, depth = -math.inf, core_A, None, 0.0
     for k in core.tolist():
         if energies[k] < highest - _NOISE_EV:
             first = begins if first is None else first

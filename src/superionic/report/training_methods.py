@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 from superionic.report.csv_tables import Cells, CsvTable, csv_table
 from superionic.report.plots import GREY, Panel, Plot, Series, pick
+from superionic.report.repulsion import Pushed, repulsion_csv, repulsion_plot
 from superionic.results.studies import CompareRow, Comparison
 from superionic.training.pair_distances import PairDistances
 
 LABELS = "labels"
-_HIGHEST_EV = 15.0
-_HIGHEST_EV_PER_A = 30.0
 _MOST_PANELS = 6
 
 
@@ -32,16 +31,10 @@ def comparison_tables(comparison: Comparison) -> list[CsvTable]:
         for identity, each in distances
         for r, g, n in zip(each.centres_A, each.g, each.counts.sum(axis=0), strict=True)
     ]
-    identity = ("method", "seed", "pair", "distance_A")
-    curves = [
-        ((row.method, row.seed, "-".join(curve.pair), r), (energy, force))
-        for row in comparison.rows
-        for curve in row.repulsion
-        for r, energy, force in zip(curve.distances_A, curve.energies_eV, curve.forces_eV_per_A, strict=True)
-    ]
+    columns = [(("g", "pairs"), lambda point: point)]
     return [
-        csv_table("pair_distances.csv", identity, points, [(("g", "pairs"), lambda point: point)]),
-        csv_table("repulsion.csv", identity, curves, [(("energy_eV", "force_eV_per_A"), lambda point: point)]),
+        csv_table("pair_distances.csv", ("method", "seed", "pair", "distance_A"), points, columns),
+        repulsion_csv(("method", "seed"), [((row.method, row.seed), row.repulsion) for row in comparison.rows]),
     ]
 
 
@@ -72,41 +65,10 @@ def _distances_plot(comparison: Comparison) -> Plot:
 
 
 def _repulsion_plot(comparison: Comparison) -> Plot:
-    pairs = list(dict.fromkeys(curve.pair for row in comparison.rows for curve in row.repulsion))
-    panels: list[Panel] = []
-    for pair in pairs[:_MOST_PANELS]:
-        title = "–".join(pair)
-        curves = [(row, curve) for row in comparison.rows for curve in row.repulsion if curve.pair == pair]
-        core = [(0.0, max(curve.core_A for _, curve in curves), "core")]
-        longest = max(curve.distances_A[0] for _, curve in curves if curve.distances_A)
-        energies = [(row, curve.distances_A, curve.energies_eV) for row, curve in curves]
-        forces = [(row, curve.distances_A, curve.forces_eV_per_A) for row, curve in curves]
-        for lines, label, highest in (
-            (energies, "energy (eV)", _HIGHEST_EV),
-            (forces, "repulsive force (eV/Å)", _HIGHEST_EV_PER_A),
-        ):
-            series = [
-                Series(x, y, row.method, "line", _colour(comparison, row), width=1.6, legend=row.seed == 0)
-                for row, x, y in lines
-            ]
-            lowest = min([0.0, *(value for each in series for value in each.y if value is not None)])
-            panels.append(
-                Panel(
-                    series,
-                    "distance (Å)",
-                    label,
-                    title,
-                    x_range=(0.0, longest),
-                    y_range=(max(lowest, -highest) - 0.04 * highest, highest),
-                    shaded=core,
-                )
-            )
-    words = (
-        "Energy of the cell and force between the nearest two atoms of each pair of elements that are pushed together, "
-        "all others at rest. In the core (shaded: below 0.7 of the sum of the covalent radii) energies must rise "
-        "inwards; a curve that turns over has a hole into which colliding atoms fall."
-    )
-    return Plot("repulsion", "Repulsion of pairs", words, panels, columns=2, height=300)
+    named = [
+        Pushed(row.method, _colour(comparison, row), row.repulsion, legend=row.seed == 0) for row in comparison.rows
+    ]
+    return repulsion_plot(named)
 
 
 def _runs(comparison: Comparison) -> Iterator[tuple[CompareRow, PairDistances]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from superionic.execution.runner import Failure
-from superionic.results.identity import Material, Rows, Run
+from superionic.potentials.repulsion import RepulsionCurve
+from superionic.results.identity import Material, Ordering, Rows, Run
 from superionic.shown import Shown
 from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.conductivity.of_temperature import TemperatureDependence
@@ -63,6 +64,25 @@ class SimulatedRun:
     flags: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class RepulsionTest:
+    """Pairs of atoms pushed together by the potential that drives runs.
+
+    Attributes
+    ----------
+    ordering
+        The relaxed ordering in which they are: the lowest that has all elements of the runs, or most of them.
+    member
+        Number of the member of a committee; None if there is one potential.
+    curves
+        One for each pair of elements that are neighbours.
+    """
+
+    ordering: Ordering
+    member: int | None
+    curves: tuple[RepulsionCurve, ...]
+
+
 @dataclass(frozen=True, repr=False)
 class TransportResult(Shown):
     """Molecular-dynamics runs by one potential.
@@ -77,12 +97,15 @@ class TransportResult(Shown):
         Failed runs.
     series
         Name of this series of runs; empty where the campaign has one only.
+    repulsion
+        Test of the repulsion by each potential that drives them; one that failed is missing.
     """
 
     potential: str
     runs: tuple[SimulatedRun, ...]
     failures: tuple[Failure, ...]
     series: str = ""
+    repulsion: tuple[RepulsionTest, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -54,9 +54,9 @@ class Repulsion:
 
 
 @task(version=1)
-def repulsion_task(context: Context, *, potential: ChosenPotential, atoms: Atoms) -> Repulsion:
+def repulsion_task(context: Context, *, potential: ChosenPotential, atoms: Atoms, step_A: float) -> Repulsion:
     """Push the nearest two atoms of each pair of elements together."""
-    return Repulsion(repulsion_curves(atoms, load(potential, context), progress=context.progress))
+    return Repulsion(repulsion_curves(atoms, load(potential, context), step_A=step_A, progress=context.progress))
 
 
 @dataclass(frozen=True)

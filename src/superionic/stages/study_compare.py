@@ -27,6 +27,7 @@ from superionic.training.pair_distances import distance_overlap, pair_distances
 from superionic.transport.observables.framework import Framework
 
 _SEGMENT_STEPS = 250
+_REPULSION_STEP_A = 0.1
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class _Tests:
         if self.stability is not None:
             hot = stability_task.of(potential=potential, how=self.stability, seed=study.seed, atoms=self.start)
             run = bench.task(f"stability of {label}", hot)
-        pushed = repulsion_task.of(potential=potential, atoms=study.data.atoms[self.pushed])
+        pushed = repulsion_task.of(potential=potential, atoms=study.data.atoms[self.pushed], step_A=_REPULSION_STEP_A)
         repulsion = bench.task(f"repulsion by {label}", pushed)
         return _Entrant(method, seed, fitted, forgotten, run, repulsion)
 

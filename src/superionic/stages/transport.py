@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from superionic.chemistry import parse_formula
 from superionic.dynamics.monitors import Limits
 from superionic.errors import AnalysisError, StageError
 from superionic.execution.task import Context, Task, task
+from superionic.potentials.repulsion import holes_within_reach
 from superionic.results.identity import Run
-from superionic.results.transport import SimulatedRun, TransportResult
+from superionic.results.transport import RepulsionTest, SimulatedRun, TransportResult
 from superionic.stages.base import (
     Candidate,
     ChosenPotential,
@@ -27,6 +29,7 @@ from superionic.stages.base import (
     of_compositions,
 )
 from superionic.stages.chains import Chain, Phase, chain, md_settings
+from superionic.stages.predictions import Repulsion, repulsion_task
 from superionic.structures.crystal.refined_cell import parameters
 from superionic.transport.observables.volumes import MeanCell, VolumeTrace, mean_cell
 
@@ -37,6 +40,7 @@ _STUDENT: Final = "student"
 # A grade costs about as much as a step of the student.
 _GRADE_EVERY_FS = 200.0
 _NEVER = 1.0e12
+_REPULSION_STEP_A = 0.2
 # Points of a trace that is enough for a figure.
 _TRACE_POINTS = 500
 
@@ -89,6 +93,10 @@ def run(
     interval = _frame_interval_ps(settings)
     simulated: list[SimulatedRun] = []
     runs: list[TransportRun] = []
+    pushed = _most_elements([candidate for candidate, _, _ in planned])
+    tests = _repulsion_tests(bench, pushed, potentials)
+    at_once: list[Task[Any]] = [*tasks, *tests]
+    bench.runner.gather(at_once)
     outcomes = bench.runner.gather(tasks)
     for (candidate, run, _), built, outcome in zip(planned, chains, outcomes, strict=True):
         if not outcome.ok:
@@ -120,10 +128,15 @@ def run(
         positions = tuple(segment.result.positions_A for segment in built.segments("production"))
         runs.append(TransportRun(run, candidate.formula, outcome.task.result, positions, interval))
     failures = failures_of(outcomes)
+    repulsion = tuple(
+        RepulsionTest(pushed.ordering, number if len(tests) > 1 else None, tested.value.curves)
+        for number, tested in enumerate(bench.runner.gather(tests), 1)
+        if tested.ok
+    )
     if not runs:
-        fix = "lower the temperatures or the time step"
+        fix = _remedy(repulsion, max(settings.temperatures_K))
         raise nothing_left("every transport run failed", failures, where=bench.stage, fix=fix)
-    result = TransportResult(runs[0].run.potential, tuple(simulated), failures, settings.name or "")
+    result = TransportResult(runs[0].run.potential, tuple(simulated), failures, settings.name or "", repulsion)
     return TransportOutput(result, tuple(runs))
 
 
@@ -151,6 +164,31 @@ def lowest_orderings(settings: TransportSettings, candidates: Sequence[Candidate
             fix="raise the limit, or remove it",
         )
     return within_limit
+
+
+def _most_elements(candidates: Sequence[Candidate]) -> Candidate:
+    """Return the first of those orderings that have most elements, and so most kinds of pairs."""
+    return max(candidates, key=lambda candidate: len(parse_formula(candidate.formula)))
+
+
+def _repulsion_tests(
+    bench: Workbench, pushed: Candidate, potentials: Sequence[ChosenPotential]
+) -> list[Task[Repulsion]]:
+    """Build the tasks that push pairs of atoms together by each potential that drives runs."""
+    tasks = []
+    for number, potential in enumerate(potentials, 1):
+        of_member = f" by member {number}" if len(potentials) > 1 else ""
+        call = repulsion_task.of(potential=potential.single, atoms=pushed.structure, step_A=_REPULSION_STEP_A)
+        tasks.append(bench.task(f"repulsion of pairs in {pushed.id}{of_member}", call))
+    return tasks
+
+
+def _remedy(repulsion: Sequence[RepulsionTest], hottest_K: float) -> str:
+    """Return what to do after every run failed: another potential, if the repulsion by this one has holes."""
+    holes = holes_within_reach((curve for test in repulsion for curve in test.curves), hottest_K)
+    if holes:
+        return f"use another potential, since the repulsion by this one has holes: {'; '.join(holes)}"
+    return "lower the temperatures or the time step"
 
 
 def lengths_at(settings: TransportSettings, temperature_K: float) -> TransportSettings | LongRuns:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from superionic.potentials.repulsion import holes_within_reach
 from superionic.references.values import Approach, PublishedValue
 from superionic.report.csv_tables import Cells, CsvTable, csv_table
 from superionic.report.plots import GREY, Panel, Plot, Series, pick, thin, xy
 from superionic.report.published import published_values, source_words
+from superionic.report.repulsion import Pushed, repulsion_csv, repulsion_plot
 from superionic.report.runs import NamedRuns, runs_of_campaign, simulated
-from superionic.report.section import Paragraph, Section, shown
+from superionic.report.section import Block, Paragraph, Section, shown
 from superionic.report.sections.cells import percent_of
 from superionic.report.table import Notes, Table, table_of
-from superionic.report.words import UNKNOWN, number, sentence, whole_text, with_error
+from superionic.report.words import UNKNOWN, listing, number, sentence, whole_text, with_error
 from superionic.results.campaign import Results, Statement
-from superionic.results.transport import SimulatedRun
+from superionic.results.transport import RepulsionTest, SimulatedRun
 from superionic.results.volumes import VolumeRun
 from superionic.transport.observables.volumes import MeanCell
 
@@ -38,7 +40,10 @@ def section(results: Results) -> Section:
     if results.transport is None:
         return Section("simulations", "Simulations", [Paragraph("No molecular dynamics was run.", "missing")])
     runs = runs_of_campaign(results, [(each.run, each) for each in results.transport.runs])
-    return Section("simulations", "Simulations", shown(_volumes(results, runs), _table(results, runs)), [_csv(runs)])
+    tests = results.transport.repulsion
+    blocks = shown(_volumes(results, runs), _table(results, runs), *_repulsion(tests))
+    curves = repulsion_csv(("ordering", "member"), [((each.ordering.id, each.member), each.curves) for each in tests])
+    return Section("simulations", "Simulations", blocks, [_csv(runs), *([curves] if curves.rows else [])])
 
 
 def doubts(results: Results) -> Iterator[Statement]:
@@ -47,6 +52,7 @@ def doubts(results: Results) -> Iterator[Statement]:
     if not runs:
         return
     yield from _about_extrapolation(runs)
+    yield from _about_repulsion(results)
     atoms = min(each.n_atoms for each in runs)
     if atoms < _SMALL_CELL:
         words = f"The simulation cell has {atoms} atoms; finite-size effects on diffusion are likely."
@@ -77,6 +83,45 @@ def _about_extrapolation(runs: tuple[SimulatedRun, ...]) -> Iterator[Statement]:
             "`length_ps`.",
             "the student extrapolated",
         )
+
+
+def _about_repulsion(results: Results) -> Iterator[Statement]:
+    """Warn of holes that the hottest run by each potential can reach."""
+    of_series = [each.transport for each in results.series]
+    of_teachers = [each.transport for each in results.teachers]
+    warned = set()
+    for moved in [each for each in (results.transport, *of_series, *of_teachers) if each is not None]:
+        hottest_K = max(each.run.temperature_K for each in moved.runs)
+        holes = holes_within_reach((curve for test in moved.repulsion for curve in test.curves), hottest_K)
+        if not holes or moved.potential in warned:
+            continue
+        warned.add(moved.potential)
+        words = (
+            f"The repulsion by the potential {moved.potential} has holes, into which atoms that collide at "
+            f"{hottest_K:g} K may fall: {'; '.join(holes)}. Trust no run in which atoms came as close. A potential "
+            "trained from scratch needs labels of pairs at short distances; one that is fine-tuned keeps, in part, the "
+            "repulsion that it learned before."
+        )
+        yield Statement("warning", words, "the repulsion has a hole")
+
+
+def _repulsion(tests: Sequence[RepulsionTest]) -> list[Block]:
+    """Draw the curves if one of them has a hole; otherwise say that none has."""
+    if not tests:
+        return []
+    curves = [curve for test in tests for curve in test.curves]
+    blocks: list[Block] = []
+    if any(curve.hole is not None for curve in curves):
+        names = ["the potential" if test.member is None else f"member {test.member}" for test in tests]
+        drawn = [Pushed(names[k], pick(k), test.curves) for k, test in enumerate(tests)]
+        blocks.append(repulsion_plot(drawn))
+    else:
+        pairs = listing(list(dict.fromkeys("–".join(curve.pair) for curve in curves)))
+        blocks.append(Paragraph(f"Two atoms pushed together repel one another, without a hole: {pairs}.", "quiet"))
+    early = [f"{'–'.join(curve.pair)} {curve.ended}" for curve in curves if curve.ended]
+    if early:
+        blocks.append(Paragraph(f"Curves that end early: {'; '.join(early)}.", "quiet"))
+    return blocks
 
 
 def _volumes(results: Results, runs: NamedRuns[SimulatedRun]) -> Plot:
