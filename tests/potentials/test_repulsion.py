@@ -52,7 +52,7 @@ def test_a_curve_is_that_of_the_pair_and_its_hole_that_of_the_formula():
     assert curve.forces_eV_per_A == pytest.approx([-slope_eV_per_A(r) for r in curve.distances_A])
     # Buckingham's catastrophe is at the root of the derivative, its barrier the energy there.
     top = brentq(slope_eV_per_A, 0.8, 1.5)
-    assert curve.core_A == pytest.approx(0.7 * 2 * 1.28)
+    assert curve.core_A == pytest.approx(0.65 * 2 * 1.28)
     assert curve.hole.distance_A == pytest.approx(top, abs=0.01)
     assert curve.hole.barrier_eV == pytest.approx(buckingham_eV(top) - start, rel=1e-3)
     assert curve.hole.depth_eV == pytest.approx(buckingham_eV(top) - buckingham_eV(0.5), rel=1e-3)

@@ -26,8 +26,8 @@ Progress = Callable[[float, str], None]
 
 CONTACT_RANGE_A = 5.0
 """Pairs further apart than this are no neighbours that could be pushed together."""
-CORE_FRACTION = 0.7
-"""The core of a pair, in sums of its covalent radii: no bond is as short, so in it any pair of atoms repels."""
+CORE_FRACTION = 0.65
+"""The core of a pair, in sums of its covalent radii: even U=O in uranyl, at 0.67, is longer."""
 _WITHIN_REACH_KT = 20.0
 _NOISE_EV = 0.02
 """A smaller fall of the energy, which rises by tenths of an eV from one point in the core to the next, is no hole."""
