@@ -11,6 +11,7 @@ import numpy as np
 from superionic.chemistry import parse_formula
 from superionic.dynamics.monitors import Limits
 from superionic.errors import AnalysisError, StageError
+from superionic.execution.runner import Outcome
 from superionic.execution.task import Context, Task, task
 from superionic.potentials.repulsion import holes_within_reach
 from superionic.results.identity import Run
@@ -101,30 +102,7 @@ def run(
     for (candidate, run, _), built, outcome in zip(planned, chains, outcomes, strict=True):
         if not outcome.ok:
             continue
-        collected = outcome.value
-        lengths, angles = parameters(collected.cell_A)
-        simulated.append(
-            SimulatedRun(
-                run=run,
-                formula=candidate.formula,
-                key=outcome.task.key,
-                ensemble="NVT",
-                thermostat=settings.thermostat,
-                length_ps=collected.length_ps,
-                mean_temperature_K=collected.mean_temperature_K,
-                n_atoms=collected.n_atoms,
-                n_mobile=collected.n_mobile,
-                volume_A3_per_atom=collected.volume_A3_per_atom,
-                lengths_A=lengths,
-                angles_deg=angles,
-                supercell=settings.supercell,
-                npt=collected.npt,
-                mean_cell=collected.mean_cell,
-                npt_drift=collected.npt_drift,
-                worst_extrapolation=collected.worst_extrapolation,
-                flags=tuple(dict.fromkeys(collected.flags)),
-            )
-        )
+        simulated.append(_simulated(settings, run, candidate.formula, outcome))
         positions = tuple(segment.result.positions_A for segment in built.segments("production"))
         runs.append(TransportRun(run, candidate.formula, outcome.task.result, positions, interval))
     failures = failures_of(outcomes)
@@ -138,6 +116,32 @@ def run(
         raise nothing_left("every transport run failed", failures, where=bench.stage, fix=fix)
     result = TransportResult(runs[0].run.potential, tuple(simulated), failures, settings.name or "", repulsion)
     return TransportOutput(result, tuple(runs))
+
+
+def _simulated(settings: TransportSettings, run: Run, formula: str, outcome: Outcome[Trajectory]) -> SimulatedRun:
+    """Describe a run by the task that collected its trajectory."""
+    collected = outcome.value
+    lengths, angles = parameters(collected.cell_A)
+    return SimulatedRun(
+        run=run,
+        formula=formula,
+        key=outcome.task.key,
+        ensemble="NVT",
+        thermostat=settings.thermostat,
+        length_ps=collected.length_ps,
+        mean_temperature_K=collected.mean_temperature_K,
+        n_atoms=collected.n_atoms,
+        n_mobile=collected.n_mobile,
+        volume_A3_per_atom=collected.volume_A3_per_atom,
+        lengths_A=lengths,
+        angles_deg=angles,
+        supercell=settings.supercell,
+        npt=collected.npt,
+        mean_cell=collected.mean_cell,
+        npt_drift=collected.npt_drift,
+        worst_extrapolation=collected.worst_extrapolation,
+        flags=tuple(dict.fromkeys(collected.flags)),
+    )
 
 
 def lowest_orderings(settings: TransportSettings, candidates: Sequence[Candidate]) -> list[Candidate]:
