@@ -17,8 +17,7 @@ from superionic.cli.options import JsonOption, LabelKeyOptions, QuietOption, gro
 from superionic.cli.progress import run_progress
 
 if TYPE_CHECKING:
-    from superionic.potentials.repulsion import RepulsionCurve
-    from superionic.results.studies import Cell, Comparison, StudyResult
+    from superionic.results.studies import Cell, CompareRow, Comparison, StudyResult
     from superionic.stages.studies import SplitRule, Study
     from superionic.training.metrics import ErrorMetrics
 
@@ -506,51 +505,54 @@ def _show_runs(result: Comparison) -> None:
     test, labelled = result.stability, result.labelled
     if test is None or labelled is None:
         return
-    title = f"run at {test.temperature_K:g} K: closest distances in Å, and overlap with the distances in the labels"
-    table = Table(title=title, title_justify="left")
-    framework = f"off sites\n(not {test.mobile_ion})" if test.mobile_ion else "off sites"
-    pairs = [each.pair for each in labelled.distances]
-    for name in ("method", "seed", "stable\nps", "mean T\nK", framework, *(pair.replace("-", "–") for pair in pairs)):
-        table.add_column(name, justify="left" if name in ("method", "seed") else "right", no_wrap=True)
-    of_labels = ["" if each.closest_A is None else f"{each.closest_A:.2f}" for each in labelled.distances]
-    table.add_row(f"{labelled.n_labels} labels", "", "", "", "", *of_labels)
-    for row in result.rows:
+    runs = {_whose(row): row for row in result.rows if row.run is not None}
+    for name, row in runs.items():
         if row.run is None:
             continue
-        closest = {each.pair: each.closest_A for each in row.run.distances}
-        overlaps = {each.pair: f" ({each.overlap:.2f})" for each in row.overlaps}
-        table.add_row(
-            row.method,
-            str(row.seed),
-            f"{row.run.stable_ps:.3g}{'' if row.run.stable else ' ✗'}",
-            f"{row.run.mean_temperature_K:.0f}",
-            "-" if row.run.off_sites is None else f"{100.0 * row.run.off_sites:.0f} %",
-            *("-" if (near := closest.get(pair)) is None else f"{near:.2f}{overlaps.get(pair, '')}" for pair in pairs),
-        )
-    Console().print(table)
-    for row in result.rows:
-        if row.run is not None and not row.run.stable:
-            typer.echo(f"caution: {row.method} (seed {row.seed}) stopped: {row.run.stopped}")
+        end = "stable" if row.run.stable else f"stopped: {row.run.stopped}"
+        typer.echo(f"{name} at {test.temperature_K:g} K: {row.run.stable_ps:g} ps, {end}")
+        if row.run.off_sites:
+            others = f"atoms other than {test.mobile_ion}" if test.mobile_ion else "atoms"
+            typer.echo(f"  up to {100.0 * row.run.off_sites:.0f} % of the {others} were off their sites at once")
+    by_pair: dict[str, dict[str, str]] = {}
+    for each in labelled.distances:
+        cells = {"labels": "-" if each.closest_A is None else f"{each.closest_A:.2f}"}
+        for name, row in runs.items():
+            closest = {one.pair: one.closest_A for one in row.run.distances} if row.run is not None else {}
+            overlap = {one.pair: f" ({one.overlap:.2f})" for one in row.overlaps}.get(each.pair, "")
+            near = closest.get(each.pair)
+            cells[name] = "-" if near is None else f"{near:.2f}{overlap}"
+        by_pair[each.pair.replace("-", "–")] = cells
+    _pair_table(by_pair, "closest distances in Å, and in brackets overlap with the distances in the labels")
 
 
 def _show_repulsion(result: Comparison) -> None:
     """Show where the repulsion of two atoms turns over, and the energy that they need to get there."""
-    pairs = list(dict.fromkeys(curve.pair for row in result.rows for curve in row.repulsion))
-    title = "holes in the repulsion: where the energy of two atoms pushed together falls, and the barrier before"
-    table = Table(title=title, title_justify="left")
-    for name in ("method", "seed", *("–".join(pair) for pair in pairs)):
-        table.add_column(name, no_wrap=True)
+    by_pair: dict[str, dict[str, str]] = {}
     for row in result.rows:
-        if row.repulsion:
-            words = {curve.pair: _hole_words(curve) for curve in row.repulsion}
-            table.add_row(row.method, str(row.seed), *(words[pair] for pair in pairs))
-    Console().print(table)
+        for curve in row.repulsion:
+            words = f"to {min(curve.distances_A):.1f} Å none" if curve.ended and curve.distances_A else "none"
+            if curve.hole is not None:
+                words = f"{curve.hole.distance_A:.1f} Å, {curve.hole.barrier_eV:.2g} eV"
+            by_pair.setdefault("–".join(curve.pair), {})[_whose(row)] = words
+    _pair_table(by_pair, "holes in the repulsion: where energies fall inwards, and the barrier before")
 
 
-def _hole_words(curve: RepulsionCurve) -> str:
-    if curve.hole is not None:
-        return f"{curve.hole.distance_A:.2f} Å, {curve.hole.barrier_eV:.2g} eV"
-    return f"none to {min(curve.distances_A):.1f} Å" if curve.ended and curve.distances_A else "none"
+def _whose(row: CompareRow) -> str:
+    return row.method if row.epochs is None else f"{row.method} (seed {row.seed})"
+
+
+def _pair_table(by_pair: Mapping[str, Mapping[str, str]], title: str) -> None:
+    """Show a row for each pair of elements and a column for each potential."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("pair", no_wrap=True)
+    names = list(dict.fromkeys(name for cells in by_pair.values() for name in cells))
+    for name in names:
+        table.add_column(name.replace(" (", "\n("), justify="right")
+    for pair, cells in by_pair.items():
+        table.add_row(pair, *(cells.get(name, "-") for name in names))
+    if by_pair:
+        Console().print(table)
 
 
 def _softness(whose: str, errors: ErrorMetrics) -> None:

@@ -13,6 +13,7 @@ from superionic.report.plots import Panel, Plot, Series
 _MOST_PAIRS: Final = 6
 _HIGHEST_EV: Final = 15.0
 _HIGHEST_EV_PER_A: Final = 30.0
+_LOWEST_SHARE: Final = 0.3
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def repulsion_plot(potentials: Sequence[Pushed]) -> Plot:
                 Series(x, y, each.label, "line", each.colour, width=1.6, legend=each.legend) for each, x, y in lines
             ]
             lowest = min((value for _, _, values in lines for value in values), default=0.0)
-            y_range = (max(min(lowest, 0.0), -highest) - 0.04 * highest, highest)
+            y_range = (max(min(lowest, 0.0), -_LOWEST_SHARE * highest) - 0.04 * highest, highest)
             panels.append(
                 Panel(
                     series, "distance (Å)", label, "–".join(pair), x_range=(0.0, longest), y_range=y_range, shaded=core

@@ -40,9 +40,12 @@ def comparison_tables(comparison: Comparison) -> list[CsvTable]:
 
 def _distances_plot(comparison: Comparison) -> Plot:
     labelled = {} if comparison.labelled is None else {each.pair: each for each in comparison.labelled.distances}
-    pairs = list(dict.fromkeys([*labelled, *(each.pair for _, each in _runs(comparison))]))
+    # Atoms that only now and then are within range show nothing.
+    near = [
+        each.pair for each in (*labelled.values(), *(each for _, each in _runs(comparison))) if each.neighbours >= 1
+    ]
     panels = []
-    for pair in pairs[:_MOST_PANELS]:
+    for pair in list(dict.fromkeys(near))[:_MOST_PANELS]:
         series = [Series(labelled[pair].centres_A.tolist(), labelled[pair].g.tolist(), LABELS, "line", GREY, width=3.5)]
         series += [
             Series(
