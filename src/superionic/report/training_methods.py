@@ -41,11 +41,10 @@ def comparison_tables(comparison: Comparison) -> list[CsvTable]:
 def _distances_plot(comparison: Comparison) -> Plot:
     labelled = {} if comparison.labelled is None else {each.pair: each for each in comparison.labelled.distances}
     # Atoms that only now and then are within range show nothing.
-    near = [
-        each.pair for each in (*labelled.values(), *(each for _, each in _runs(comparison))) if each.neighbours >= 1
-    ]
+    measured = [*labelled.values(), *(each for _, each in _runs(comparison))]
+    pairs = list(dict.fromkeys(each.pair for each in measured if each.neighbours >= 1.0))
     panels = []
-    for pair in list(dict.fromkeys(near))[:_MOST_PANELS]:
+    for pair in pairs[:_MOST_PANELS]:
         series = [Series(labelled[pair].centres_A.tolist(), labelled[pair].g.tolist(), LABELS, "line", GREY, width=3.5)]
         series += [
             Series(
@@ -61,9 +60,7 @@ def _distances_plot(comparison: Comparison) -> Plot:
     if test is not None and labels is not None:
         at = "" if labels.temperature_K is None else f" at {labels.temperature_K:g} K"
         words += f", {test.length_ps:g} ps at {test.temperature_K:g} K, and of the {labels.n_labels} labels{at}"
-    words += (
-        ". A run that blew up counts as far as it went. Weight at distances that the labels do not have is unphysical."
-    )
+    words += ". A run that blew up counts as far as it went; distances that the labels do not have are unphysical."
     return Plot("pair_distances", "Distances between atoms in hot runs", words, panels, columns=3, height=280)
 
 
