@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,6 +85,14 @@ def test_a_crystal_has_a_curve_for_each_pair_of_neighbours_and_a_repulsive_one_n
     assert only == curves[1:2]
     with pytest.raises(SuperionicError, match="K-Li"):
         repulsion_curves(crystal, potential, pairs=[("K", "Li")])
+
+
+def test_the_python_of_the_guide_runs(capsys, monkeypatch):
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    code = (root / "docs" / "how-to" / "train.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    exec(compile(code, "train.md", "exec"), {})
+    assert capsys.readouterr().out.count("no hole") == 5
 
 
 def test_what_is_a_hole_and_what_is_not():
