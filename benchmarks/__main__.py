@@ -94,9 +94,10 @@ BENCHMARKS = (
         ("--atoms", "60", "240", "--steps", "3", "--rounds", "2", "--calorine", "{peers}"),
         peers=("calorine",),
     ),
+    Benchmark("stand_in.py", ("structures", "stand-in", "--only", "licl,halide-in1-br0"), engine="nep89"),
     Benchmark("slurm.py", ("{slurm}", "--segments", "4")),
 )
-PARTS = ("walkers.py", "trajectory_files.py", "__main__.py")
+PARTS = ("walkers.py", "trajectory_files.py", "stand_in_crystals.py", "__main__.py")
 """Modules of this folder that are no benchmarks."""
 
 
