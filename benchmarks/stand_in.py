@@ -49,7 +49,7 @@ ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "li3ycl6-ladder"
 TEMPERATURES_K = (400.0, 700.0, 1000.0)
 LARGEST_FORCE_EV_PER_A = 20.0
-FORM = {"channels": 16, "layers": 2, "correlation": 2, "r_max_A": 5.0, "max_L": 0}
+FORM = {"channels": 16, "layers": 1, "correlation": 2, "r_max_A": 5.0, "max_L": 0}
 EPOCHS_PER_SEGMENT = 2
 CAMPAIGN = """\
 # Written by benchmarks/stand_in.py: fine-tuning on GPAW labels of Li3YCl6. Nothing is sampled that counts.
@@ -59,6 +59,7 @@ seed: 1
 mobile_ion: Li
 oxidation_states: {{Li: 1, Y: 3, Cl: -1}}
 crystals: [{{name: p-3m1, file: {example}/li3ycl6_p-3m1.cif}}]
+references: [{{name: licl, file: {example}/licl.cif}}, {{name: ycl3, file: {example}/ycl3.cif}}]
 potentials:
   mace:
     engine: mace
@@ -66,8 +67,8 @@ potentials:
     energy_convention: {convention}
 enumerate: {{ewald_keep: 1}}
 rank: {{potential: mace, relax_top: 1, max_steps: 1}}
-hull: null
-select: null
+hull: {{formula_unit: Li3YCl6}}
+select: {{count: 1}}
 sample:
   potential: mace
   temperatures_K: [300]
@@ -215,6 +216,9 @@ def labelled_set(frames: Sequence[Atoms], energy_convention: str) -> LabelledSet
 
 def train(work: Path, epochs: int, tuning_epochs: int) -> None:
     """Train the stand-in on what is labelled, and write it, its labels, its provenance and the campaigns."""
+    without = {f.name for f in (work / "structures").glob("*")} - {f.name for f in (work / "labels").glob("*")}
+    if without:
+        sys.exit(f"{len(without)} crystals have no labels yet, such as {min(without)}: give the step `label` again")
     in_engine("mace")
     from superionic.models.mace import trainer as mace
 
@@ -254,12 +258,17 @@ def train(work: Path, epochs: int, tuning_epochs: int) -> None:
         "crystals": {cif.stem: cif.read_text().partition("\n")[0][2:] for cif in sorted(work.glob("*.cif"))},
     }  # fmt: skip
     (work / "stand-in.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    for name, mode in MODES.items():
-        text = CAMPAIGN.format(
-            name=name, example=EXAMPLE, convention=teacher["energy_convention"], epochs=tuning_epochs, mode=mode
-        )
+    for name, text in campaigns(teacher["energy_convention"], tuning_epochs).items():
         (work / f"{name}.yaml").write_text(text, encoding="utf-8")
     print(f"{work / 'stand-in.npz'}: {(work / 'stand-in.npz').stat().st_size / 1e6:.1f} MB, SHA-256 {digest}")
+
+
+def campaigns(convention: str, epochs: int) -> dict[str, str]:
+    """Return the campaign files that fine-tune the stand-in, by name."""
+    return {
+        name: CAMPAIGN.format(name=name, example=EXAMPLE, convention=convention, epochs=epochs, mode=mode)
+        for name, mode in MODES.items()
+    }
 
 
 # ---- the table ------------------------------------------------------------------------------------------------------

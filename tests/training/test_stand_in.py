@@ -1,15 +1,18 @@
-"""The crystals of the stand-in for a foundation model: every one is neutral, and has the formula of its name."""
+"""The stand-in for a foundation model of MACE: its crystals are what they are called, and its campaigns valid."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from superionic import read_crystal
+from superionic.campaign.file.load import parse_campaign
+from superionic.conventions import OMAT24
 
 FORMULAS = {
     "nasicon-x0": "NaZr2P3O12",
@@ -35,16 +38,14 @@ FORMULAS = {
 
 
 @pytest.fixture(scope="module")
-def crystals(root: Path) -> Iterator[ModuleType]:
+def benchmark(root: Path) -> Iterator[Callable[[str], ModuleType]]:
     sys.path.insert(0, str(root / "benchmarks"))
-    import stand_in_crystals
-
-    yield stand_in_crystals
+    yield import_module
     sys.path.remove(str(root / "benchmarks"))
 
 
-def test_every_crystal_has_its_formula_and_is_neutral(crystals: ModuleType, tmp_path: Path) -> None:
-    formulas = {}
+def test_every_crystal_has_its_formula_and_is_neutral(benchmark: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    crystals, formulas = benchmark("stand_in_crystals"), {}
     for crystal in crystals.CRYSTALS:
         cif = tmp_path / f"{crystal.name}.cif"
         crystal.write_cif(cif)
@@ -54,3 +55,17 @@ def test_every_crystal_has_its_formula_and_is_neutral(crystals: ModuleType, tmp_
         charge = sum(crystals.OXIDATION_STATES[element] * amount for element, amount in read.composition.items())
         assert abs(charge) < 1e-4, crystal.name
     assert formulas == FORMULAS
+
+
+def test_its_campaigns_differ_in_the_training_alone(
+    benchmark: Callable[[str], ModuleType], root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "stand-in.npz").write_text("")
+    label = (root / "examples" / "li3ycl6-ladder" / "labels.extxyz").read_text(encoding="utf-8").splitlines()[:32]
+    (tmp_path / "learned.extxyz").write_text("\n".join(label) + "\n", encoding="utf-8")
+    texts = benchmark("stand_in").campaigns(OMAT24, 40)
+    naive, multihead = (parse_campaign(texts[name], tmp_path / f"{name}.yaml") for name in ("naive", "multihead"))
+    assert multihead.train.replay == str(tmp_path / "learned.extxyz")
+    assert (naive.train.options["mode"], multihead.train.options["mode"]) == ("naive", "multihead")
+    for section in ("sample", "label", "validate"):
+        assert naive.stage_settings(section) == multihead.stage_settings(section)
