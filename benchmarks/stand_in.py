@@ -253,7 +253,8 @@ def train(work: Path, epochs: int, tuning_epochs: int) -> None:
         save(work / f"{name}.extxyz", [frame for frame in frames if frame.info["set"] == name])
     about = {
         "sha256": digest, "superionic": __version__, "date": f"{datetime.now().astimezone():%Y-%m-%d}",
-        "teacher": teacher, "options": asdict(options), "seed": 1, "epochs": state.epoch,
+        "teacher": {name: value for name, value in teacher.items() if name != "elements"},
+        "options": asdict(options), "seed": 1, "epochs": state.epoch,
         "labels": {name: len(part) for name, part in parts.items()}, "cpu_s": spent(work),
         "crystals": {cif.stem: cif.read_text().partition("\n")[0][2:] for cif in sorted(work.glob("*.cif"))},
     }  # fmt: skip
@@ -366,8 +367,8 @@ def main() -> None:
     parser.add_argument("--teacher", default="sevennet:7net-l3i5", help="ENGINE:FILE or ENGINE:MODEL")
     parser.add_argument("--only", default="", help="crystals to make structures of, divided by commas")
     parser.add_argument("--every", type=int, default=1, help="label every n-th structure of each crystal")
-    parser.add_argument("--epochs", type=int, default=70, help="of the stand-in")
-    parser.add_argument("--tuning-epochs", type=int, default=60, help="of the campaigns")
+    parser.add_argument("--epochs", type=int, default=60, help="of the stand-in")
+    parser.add_argument("--tuning-epochs", type=int, default=40, help="of the campaigns")
     options = parser.parse_args()
     work: Path = options.work.absolute()
     work.mkdir(parents=True, exist_ok=True)
