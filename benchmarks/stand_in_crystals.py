@@ -164,7 +164,7 @@ REFERENCES = (
     _rock_salt("licl", "Cl", 5.13),
     _rock_salt("libr", "Br", 5.50),
     _layered("ycl3", "Y", (6.92, 11.94, 6.44, 90, 111.0, 90), "Templeton and Carter, J. Phys. Chem. 58, 940 (1954)"),
-    _layered("incl3", "In", (6.41, 11.10, 6.31, 90, 109.8, 90), "positions of YCl3; Templeton and Carter, J. Phys. Chem. 58, 940 (1954)"),
+    _layered("incl3", "In", (6.41, 11.10, 6.31, 90, 109.8, 90), "Templeton and Carter (1954), as of YCl3"),
     Crystal(
         "ybr3", 148, (7.07, 7.07, 19.15, 90, 90, 120),
         (({"Y": 1.0}, (0.0, 0.0, 0.333)), ({"Br": 1.0}, (0.333, 0.0, 0.08))),
