@@ -153,7 +153,7 @@ def seeds(
         for structure in structures:
             bare = Atoms(structure.numbers, positions=structure.positions, cell=structure.cell, pbc=True)
             bare.wrap()
-            bare.info = {"run": f"{name} {kind}", "set": "unseen" if is_unseen else "learned"}
+            bare.info = {"run": f"{name} {kind}", "part": "unseen" if is_unseen else "learned"}
             made.append(bare)
     return made
 
@@ -178,7 +178,7 @@ def label(work: Path, teacher: str, every: int) -> None:
             made = label_structures(
                 potential,
                 structures,
-                [json.dumps([frame.info["run"], frame.info["set"]]) for frame in frames],
+                [json.dumps([frame.info["run"], frame.info["part"]]) for frame in frames],
                 max_force_eV_per_A=LARGEST_FORCE_EV_PER_A,
             )
             save(out, list(with_labels(made.labelled)))
@@ -190,7 +190,7 @@ def with_labels(labelled: LabelledSet) -> Iterator[Atoms]:
     targets = labelled.targets
     for number, atoms in enumerate(labelled.structures):
         frame = atoms.copy()
-        frame.info["run"], frame.info["set"] = json.loads(labelled.groups[number])
+        frame.info["run"], frame.info["part"] = json.loads(labelled.groups[number])
         frame.calc = SinglePointCalculator(
             frame,
             energy=float(targets.energies_eV[number]),
@@ -225,7 +225,7 @@ def train(work: Path, epochs: int, tuning_epochs: int) -> None:
     teacher = json.loads((work / "teacher.json").read_text(encoding="utf-8"))
     frames = [frame for file in sorted((work / "labels").glob("*.extxyz")) for frame in read(file, ":")]
     parts = {
-        name: labelled_set([f for f in frames if f.info["set"] == name], teacher["energy_convention"])
+        name: labelled_set([f for f in frames if f.info["part"] == name], teacher["energy_convention"])
         for name in ("learned", "unseen")
     }
     options = mace.TrainOptions(
@@ -250,7 +250,7 @@ def train(work: Path, epochs: int, tuning_epochs: int) -> None:
         print(state.epoch, f"{state.history[-1]['train']['mae_force_meV_per_A']:.1f} meV/Å", flush=True)
     digest = mace.write_file(state.best_weights, str(work / "stand-in.npz"))
     for name in parts:
-        save(work / f"{name}.extxyz", [frame for frame in frames if frame.info["set"] == name])
+        save(work / f"{name}.extxyz", [frame for frame in frames if frame.info["part"] == name])
     about = {
         "sha256": digest, "superionic": __version__, "date": f"{datetime.now().astimezone():%Y-%m-%d}",
         "teacher": {name: value for name, value in teacher.items() if name != "elements"},
@@ -367,7 +367,7 @@ def main() -> None:
     parser.add_argument("--teacher", default="sevennet:7net-l3i5", help="ENGINE:FILE or ENGINE:MODEL")
     parser.add_argument("--only", default="", help="crystals to make structures of, divided by commas")
     parser.add_argument("--every", type=int, default=1, help="label every n-th structure of each crystal")
-    parser.add_argument("--epochs", type=int, default=60, help="of the stand-in")
+    parser.add_argument("--epochs", type=int, default=200, help="of the stand-in")
     parser.add_argument("--tuning-epochs", type=int, default=40, help="of the campaigns")
     options = parser.parse_args()
     work: Path = options.work.absolute()
