@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from superionic.campaign.draws import analyse_draws, run_draws
 from superionic.campaign.learning import learn
 from superionic.campaign.results import gather
+from superionic.campaign.sizes import rank_by_sizes
 from superionic.campaign.spaces import crystal_text, end_members, fitting_spaces, replacements
 from superionic.campaign.walk import StopHere, Walk
 from superionic.errors import StageError
@@ -35,14 +36,17 @@ from superionic.stages import (
 from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, Earlier
 
 if TYPE_CHECKING:
+    from superionic.results.ranking import RankResult
     from superionic.settings.analyse import AnalyseSettings
+    from superionic.settings.hull import HullSettings
     from superionic.settings.rank import RankSettings
     from superionic.settings.transport import TransportSettings
     from superionic.settings.volumes import VolumesSettings
     from superionic.stages.analyse import FurtherAnalysis
-    from superionic.stages.base import TransportRun, Workbench
+    from superionic.stages.base import TransportRun, WithCandidates, Workbench
     from superionic.stages.distil import DistilOutput
     from superionic.stages.enumerate.spaces import Space
+    from superionic.stages.hull import HullOutput
 
 _REFUSED = "they failed parity with their teacher"
 
@@ -109,8 +113,10 @@ class Flow(Walk):
         self._rank(file.rank, enumerated.candidates, end_phases, base, "")
         selected = self._select(self.outputs.ranked)
         potential = learn(self, selected, base)
+        first_ranked = self.outputs.ranked
         if potential.name == FINE_TUNED and file.hull is not None and file.hull.repeat_with_fine_tuned:
             self._rank_again(potential)
+        rank_by_sizes(self, first_ranked, potential, self._placed)
         candidates = self.outputs.ranked
         students = self._distil(candidates, potential)
         if file.volumes is not None and (heated := self._drivers(file.volumes.potential, potential, students)):
@@ -152,7 +158,7 @@ class Flow(Walk):
         potential: ChosenPotential,
         round_label: str,
     ) -> None:
-        """Rank orderings by a potential, and place them on a hull where the campaign has one."""
+        """Rank orderings by a potential, and place them on a hull where the campaign has one; describe their order."""
         self.at("rank")
         ranked = rank.run(settings, self.bench, orderings, phases, potential, round_label=round_label)
         described, failures = order.describe(
@@ -166,15 +172,39 @@ class Flow(Walk):
         result = replace(ranked.result, order=described, failures=(*ranked.result.failures, *failures))
         ranked = replace(ranked, result=result)
         self.done("rank", self.outputs.rank, ranked)
+        if self.file.hull is not None:
+            self.done("hull", self.outputs.hull, self._hull(self.file.hull, ranked.candidates, potential, round_label))
+
+    def _placed(
+        self,
+        settings: RankSettings,
+        orderings: Sequence[Candidate],
+        phases: Sequence[Candidate],
+        potential: ChosenPotential,
+        round_label: str,
+    ) -> tuple[WithCandidates[RankResult], HullOutput | None]:
+        """Relax orderings once more, by another potential, and place them on a hull where the campaign has one.
+
+        Raises
+        ------
+        StageError
+            If no ordering, or a reference phase, could be relaxed.
+        """
+        self.at("rank")
+        ranked = rank.run(settings, self.bench, orderings, phases, potential, round_label=round_label)
         if self.file.hull is None:
-            return
-        candidates = ranked.candidates
+            return ranked, None
+        return ranked, self._hull(self.file.hull, ranked.candidates, potential, round_label)
+
+    def _hull(
+        self, settings: HullSettings, candidates: Sequence[Candidate], potential: ChosenPotential, round_label: str
+    ) -> HullOutput:
         self.at("hull")
         formulas = [(each.material.point, each.formula) for each in candidates if not each.is_reference]
         references = {name: crystal.formula for name, crystal in self.references.items()}
         vertices = end_members(self.file, formulas, references)
-        placed = hull.run(
-            self.file.hull,
+        return hull.run(
+            settings,
             self.bench,
             candidates,
             potential,
@@ -182,7 +212,6 @@ class Flow(Walk):
             replacements=replacements(self.file),
             round_label=round_label,
         )
-        self.done("hull", self.outputs.hull, placed)
 
     def _averaging(self) -> order.Averaging | None:
         """Return how the local order of orderings is averaged: as they were drawn, or as they are selected."""
@@ -284,11 +313,12 @@ class Flow(Walk):
         runs = {}
         for settings in self.file.transport_series[1:]:
             drivers = self._drivers(settings.potential, last, students)
+            why_not = {each.potential: each.reason for sizes in self.outputs.sizes for each in sizes.left_out}
             series = FurtherSeries(
                 name=str(settings.name),
                 potential=str(settings.potential) if not drivers else drivers[0].name,
                 pressure_GPa=settings.pressure_GPa if settings.npt_ps > 0 else None,
-                not_run="" if drivers else _REFUSED,
+                not_run="" if drivers else why_not.get(str(settings.potential), _REFUSED),
             )
             try:
                 if drivers:
@@ -337,6 +367,8 @@ class Flow(Walk):
         """Return what drives the runs of a stage: one potential, or the members of a committee in turn."""
         if name == STUDENT:
             return students
+        if name in self.file.sized:  # there is none where the campaign has fewer labels
+            return tuple(each for each in (self.outputs.sized.get(str(name)),) if each is not None)
         return (last,) if name in (None, FINE_TUNED) else (self.potential(name),)
 
     def _rank_again(self, potential: ChosenPotential) -> None:

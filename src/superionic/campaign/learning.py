@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from superionic.campaign.sizes import train_on_sizes
 from superionic.conventions import dispersion_in
 from superionic.errors import StageError
 from superionic.execution.task import ref_of
@@ -99,8 +100,21 @@ class _Loop:
             self._check()
             return None
         chosen = _Trained(self.trained, self.driver, self.labelled)
-        if settings is not None and settings.compares_rungs:
-            chosen = self._compared(settings, tests)
+        if settings is not None and (settings.compares_rungs or settings.sizes):
+            sets, failures, rejected = self._test_sets(tests)
+            if settings.compares_rungs:
+                chosen = self._compared(settings, sets, failures, rejected)
+            if settings.sizes:
+                train_on_sizes(
+                    flow,
+                    settings.sizes,
+                    chosen.training,
+                    chosen.labelled,
+                    self.first,
+                    chosen.potential.single,
+                    sets,
+                )
+        flow.end("train")
         tuned, trained = chosen.potential.single, chosen.training
         if (limits := flow.file.section("validate")) is not None:
             flow.at("validate")
@@ -122,8 +136,10 @@ class _Loop:
         checked = validate.check(settings, flow.bench, self.labelled, potential, dispersion=inside)
         flow.done("validate", flow.outputs.validate, checked)
 
-    def _compared(self, settings: LearnSettings, tests: RungTests | None) -> _Trained:
-        """Compare the potentials of all rungs on the same test sets; return the one that goes on."""
+    def _test_sets(
+        self, tests: RungTests | None
+    ) -> tuple[dict[str, list[Snapshot]], tuple[Failure, ...], tuple[Rejection, ...]]:
+        """Return the labelled test sets that are not empty, with what failed or was rejected of them."""
         flow, last = self.flow, self.rungs[-1]
         held_out = flow.bench.runner.one(last.training.dataset).split.test
         sets = {rungs.HELD_OUT: [self.labelled[index] for index in held_out]}
@@ -136,19 +152,25 @@ class _Loop:
             set_of = {snapshot.id: name for name, snapshots in labels.items() for snapshot in snapshots}
             for snapshot in made.snapshots:
                 sets.setdefault(set_of[snapshot.id], []).append(snapshot)
-            for stage in ("sample", "label", "train"):
+            for stage in ("sample", "label"):
                 flow.end(stage)
+        return {name: snapshots for name, snapshots in sets.items() if snapshots}, failures, rejected
+
+    def _compared(
+        self,
+        settings: LearnSettings,
+        sets: Mapping[str, Sequence[Snapshot]],
+        failures: tuple[Failure, ...],
+        rejected: tuple[Rejection, ...],
+    ) -> _Trained:
+        """Compare the potentials of all rungs on the same test sets; return the one that goes on."""
+        flow, last = self.flow, self.rungs[-1]
         temperatures = [runs[-1][0] for runs in self.plan.rounds]
         compared = [rungs.Rung(0, None, self.first.bare, last.training.dataset)] + [
             rungs.Rung(number, temperature, rung.potential.single.bare, rung.training.dataset)
             for number, (temperature, rung) in enumerate(zip(temperatures, self.rungs, strict=True), 1)
         ]
-        result = rungs.run(
-            flow.bench.at("train"),
-            compared,
-            {name: snapshots for name, snapshots in sets.items() if snapshots},
-            goes_on=settings.production_rung,
-        )
+        result = rungs.run(flow.bench.at("train"), compared, sets, goes_on=settings.production_rung)
         flow.outputs.rungs.append(replace(result, failures=failures, rejected=rejected))
         return self.rungs[result.goes_on - 1]
 
@@ -250,7 +272,7 @@ class _Loop:
             number=number,
             members=self.plan.members,
         )
-        flow.done("train", flow.outputs.train, self.trained, last=last)
+        flow.done("train", flow.outputs.train, self.trained, last=False)
         weights = self.trained.weights
         potential = trained_potential(self.first, self.trained.result.trainer, weights[0], inside)
         self.driver = replace(potential, committee=weights if len(weights) > 1 else ())
@@ -313,7 +335,7 @@ class _Loop:
             rounds.append(outcome)
             number += 1
         flow.outputs.learning.append(LearningResult(ended, rounds[-1].agrees, tuple(rounds)))
-        for stage in ("sample", "label", "train"):
+        for stage in ("sample", "label"):
             flow.end(stage)
 
     def _room(self) -> int:

@@ -112,6 +112,7 @@ def gather(flow: Walk) -> Results:
         teachers=tuple(outputs.teachers),
         draws=_last(outputs.draws),
         series=tuple(outputs.series),
+        sizes=_last(outputs.sizes),
     )
     refined = {crystal.name: crystal.cell for crystal in results.crystals}
     return replace(results, cells=compare_cells(refined, results.rank, results.transport))

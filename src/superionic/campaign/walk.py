@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from superionic.results.learning import LabelResult, LearningResult, RungComparison, SampleResult, ValidateResult
     from superionic.results.orderings import EnumerateResult
     from superionic.results.ranking import RankResult
+    from superionic.results.sizes import SizesResult
     from superionic.results.stability import SelectResult
     from superionic.results.teachers import FurtherTeacher
     from superionic.results.transport import FurtherSeries
@@ -42,7 +43,8 @@ class Outputs:
 
     ``further`` has the results of all stages of one folder; ``teachers`` those of teachers after the first, and
     ``further_students`` their students by the teachers' names; ``series`` those of series of runs after the first;
-    ``trained`` the potential of each training, and ``students`` those of the first teacher.
+    ``trained`` the potential of each training, and ``students`` those of the first teacher; ``sized`` the potentials
+    trained on some of the labels, by their names.
     """
 
     enumerate: list[WithCandidates[EnumerateResult]] = field(default_factory=list)
@@ -66,6 +68,8 @@ class Outputs:
     trained: list[ChosenPotential] = field(default_factory=list)
     students: tuple[ChosenPotential, ...] = ()
     further_students: dict[str, tuple[ChosenPotential, ...]] = field(default_factory=dict)
+    sizes: list[SizesResult] = field(default_factory=list)
+    sized: dict[str, ChosenPotential] = field(default_factory=dict)
 
     @property
     def ranked(self) -> tuple[Candidate, ...]:

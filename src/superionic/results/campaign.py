@@ -20,6 +20,7 @@ from superionic.results.learning import (
 )
 from superionic.results.orderings import EnumerateResult
 from superionic.results.ranking import RankResult
+from superionic.results.sizes import SizesResult
 from superionic.results.stability import HullResult, SelectResult
 from superionic.results.student import DistilResult
 from superionic.results.teachers import FurtherTeacher
@@ -151,6 +152,8 @@ class Results(Shown):
         Series of runs after the first, which is in `transport` and `analyse`.
     further_volumes
         Cells against temperature by the potentials and at the pressures of other series of runs.
+    sizes
+        Potentials trained on some of the labels, beside that of all; None where the campaign trains none.
     """
 
     superionic: str
@@ -184,6 +187,7 @@ class Results(Shown):
     draws: DrawsResult | None = None
     series: tuple[FurtherSeries, ...] = ()
     further_volumes: tuple[VolumesResult, ...] = ()
+    sizes: SizesResult | None = None
 
     @property
     def volumes_of_each(self) -> tuple[VolumesResult, ...]:

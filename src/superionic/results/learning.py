@@ -150,8 +150,8 @@ class LearningResult:
 
 
 @dataclass(frozen=True)
-class RungTestSet:
-    """A set of labels on which the potentials of all rungs are compared, and none is trained.
+class LabelledTestSet:
+    """A set of labels on which several potentials of the campaign are compared, and none is trained.
 
     Attributes
     ----------
@@ -213,7 +213,7 @@ class RungComparison(Shown):
         Test runs and labels that failed, and labels that are not used.
     """
 
-    sets: tuple[RungTestSet, ...]
+    sets: tuple[LabelledTestSet, ...]
     errors: tuple[RungErrors, ...]
     best: int | None
     goes_on: int

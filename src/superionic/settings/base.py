@@ -40,6 +40,17 @@ else:
 FINE_TUNED: Final = "fine-tuned"
 """The name that stands for the potential which this campaign trains."""
 
+
+def at_size(labels: int) -> str:
+    """Return the name of the potential that this campaign trains on a number of its labels: `fine-tuned@250`."""
+    return f"{FINE_TUNED}@{labels}"
+
+
+def is_trained(potential: str | None) -> bool:
+    """Return whether a name is that of a potential which the campaign trains, on all of its labels or on some."""
+    return potential is not None and potential.partition("@")[0] == FINE_TUNED
+
+
 STUDENT: Final = "student"
 """The name that stands for the fast potential which this campaign distils."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from superionic.settings.base import (
     Count,
@@ -18,6 +18,8 @@ from superionic.settings.base import (
     StageSection,
     Temperature,
     Temperatures,
+    at_size,
+    each_once,
 )
 from superionic.settings.md import uneven_interval
 from superionic.settings.rules import Problem, Section, rule
@@ -126,6 +128,10 @@ class RungTests(Section):
     )
 
 
+def _rising(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(sorted(sizes))
+
+
 class LearnSettings(StageSection):
     """How sampling, labelling and training follow one another."""
 
@@ -151,6 +157,16 @@ class LearnSettings(StageSection):
     )
     tests: RungTests | None = Field(
         default=None, description="Test sets for the comparison of the rungs besides the labels that are held out."
+    )
+    sizes: Annotated[
+        tuple[CountOrZero, ...], Field(strict=False, max_length=20), AfterValidator(each_once), AfterValidator(_rising)
+    ] = Field(
+        default=(),
+        description="Numbers of training labels on each of which a potential is trained besides, as `train` says, to "
+        "see what converges with the labels (paper A, figure 2d); 0 is the potential that sampled. Each is judged by "
+        "its errors on the test sets and by the order of the lowest orderings (`rank.relax_top`), and it drives a "
+        "series of runs like the first of `transport`, where that is driven by `fine-tuned`. Series in the list that "
+        "name some of them, as `fine-tuned@250`, take the place of these.",
     )
 
     @rule
@@ -184,6 +200,12 @@ class LearnSettings(StageSection):
             yield Problem(("tests",), message, "write `tests: null`, or name an engine for labels")
 
     @rule
+    def _sizes_are_judged_on_labels(self, train: TrainSettings | None) -> Iterator[Problem]:
+        if self.sizes and self.tests is None and train is not None and train.test_fraction == 0.0:
+            message = "there are no labels to judge them on: no `tests`, and `train.test_fraction` is 0"
+            yield Problem(("sizes",), message, "hold out a share of the labels")
+
+    @rule
     def _committee_has_members(self) -> Iterator[Problem]:
         if self.strategy == "active" and self.members == 1:
             yield Problem(("members",), "a committee has at least two members", "write 3, or leave it out")
@@ -197,6 +219,11 @@ class LearnSettings(StageSection):
     def compares_rungs(self) -> bool:
         """Whether the potentials of the rungs are compared."""
         return self.production_rung == "best" or self.tests is not None
+
+    @property
+    def sized(self) -> tuple[str, ...]:
+        """Names of the potentials that are trained on some of the labels."""
+        return tuple(at_size(size) for size in self.sizes)
 
     @property
     def n_members(self) -> int:

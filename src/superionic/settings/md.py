@@ -6,7 +6,7 @@ Paper A is Deng et al. 2025 (doi 10.1039/d5ta05321h), paper B the study of Li3YC
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -143,7 +143,12 @@ CellMotion = Literal["isotropic", "axes", "anisotropic"]
 
 
 class EquilibratedSection(MDSection):
-    """Base of the sections that run the lowest orderings and average their cells at constant pressure."""
+    """Base of the sections that run the lowest orderings and average their cells at constant pressure.
+
+    ``takes_sizes`` says whether potentials trained on some of the labels, `fine-tuned@250`, can drive its runs.
+    """
+
+    takes_sizes: ClassVar[bool] = False
 
     per_composition: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=1,
@@ -161,15 +166,18 @@ class EquilibratedSection(MDSection):
 
     @rule
     def _potential_is_there(
-        self, potentials: Potentials, train: Section | None, distil: Section | None
+        self, potentials: Potentials, train: Section | None, distil: Section | None, sized: tuple[str, ...]
     ) -> Iterator[Problem]:
-        made = {FINE_TUNED: train, STUDENT: distil}
+        made = {FINE_TUNED: train, STUDENT: distil} | dict.fromkeys(sized if self.takes_sizes else (), train)
         name = self.potential
+        if name is None:
+            return
         if name in made and made[name] is None:
-            message = f"'{name}' needs a `{MADE_BY[name]}` section, which this campaign leaves out"
-            hint = f"add `{MADE_BY[name]}`, or name one of: {', '.join(potentials)}"
+            section = MADE_BY.get(name, MADE_BY[FINE_TUNED])
+            message = f"'{name}' needs a `{section}` section, which this campaign leaves out"
+            hint = f"add `{section}`, or name one of: {', '.join(potentials)}"
             yield Problem(("potential",), message, hint)
-        elif name is not None and name not in {*made, *potentials}:
+        elif name not in {*made, *potentials}:
             yield no_such("potential", name, [*potentials, *made], ("potential",))
 
 

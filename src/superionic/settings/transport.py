@@ -7,7 +7,7 @@ defaults are their values where they give one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -29,6 +29,8 @@ class LongRuns(Section):
 
 class TransportSettings(ProductionSection, EquilibratedSection):
     """Molecular dynamics from which the transport properties come."""
+
+    takes_sizes: ClassVar[bool] = True
 
     name: Name | None = Field(
         default=None,

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from superionic.execution.task import Context, task
-from superionic.results.identity import Ordering
+from superionic.results.identity import Ordering, ReferencePhase
 from superionic.results.ranking import Agreement, ComparedEnergies, TwoRankings
+from superionic.results.sizes import OrderChange
 
 KNOWN_AS = "superionic.stages.rank_compare"  # its name in keys, from before it moved here
 
@@ -60,4 +61,33 @@ def compare_task(
         energies=tuple(ComparedEnergies(*one) for one in energies),
         groups=tuple(groups),
         element_shifts_eV_per_atom=shifts if determined else None,
+    )
+
+
+@task(version=1)
+def order_change_task(
+    _context: Context,
+    *,
+    identities: Sequence[Ordering | ReferencePhase],
+    first_eV_per_atom: Sequence[float],
+    second_eV_per_atom: Sequence[float],
+    seed: int,
+) -> OrderChange:
+    """Compare the energies above the hull of the same structures by two potentials."""
+    from superionic.thermodynamics.rank_statistics import correlations
+
+    first, second = np.array(first_eV_per_atom, dtype=float), np.array(second_eV_per_atom, dtype=float)
+    change = 1000.0 * np.abs(second - first)
+    groups: dict[object, list[int]] = {}
+    for index, identity in enumerate(identities):
+        if isinstance(identity, Ordering):
+            groups.setdefault(identity.material, []).append(index)
+    several = [members for members in groups.values() if len(members) > 1]
+    return OrderChange(
+        n=len(first),
+        spearman=correlations(first, second, seed).spearman,
+        mean_change_meV_per_atom=float(change.mean()) if len(first) else None,
+        largest_change_meV_per_atom=float(change.max()) if len(first) else None,
+        n_compared=len(several),
+        n_same_lowest=sum(int(first[members].argmin()) == int(second[members].argmin()) for members in several),
     )

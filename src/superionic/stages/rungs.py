@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from superionic.execution.task import Context, Task, task
-from superionic.results.learning import RungComparison, RungErrors, RungTestSet
+from superionic.results.learning import LabelledTestSet, RungComparison, RungErrors
 from superionic.stages.base import ChosenPotential, Snapshot, Workbench
 from superionic.stages.fitting import Data, Dataset
 from superionic.stages.predictions import predictions
@@ -69,21 +69,7 @@ def run(
     goes_on
         ``"last"`` or ``"best"``: the rung whose potential goes on.
     """
-    every = [snapshot for snapshots in sets.values() for snapshot in snapshots]
-    data = Data.of(every)
-    predicted = [
-        predictions(bench, f"predictions of {_words(rung)} for the test sets", data.atoms, rung.potential)
-        for rung in rungs
-    ]
-    compared = bench.task(
-        "errors of all rungs",
-        rung_errors_task.of(
-            data=data,
-            predicted=[each.result for each in predicted],
-            references=[rung.dataset.result.element_references for rung in rungs],
-            sets=[name for name, snapshots in sets.items() for _ in snapshots],
-        ),
-    )
+    compared = errors_on_sets(bench, "rungs", [(_words(rung), rung.potential, rung.dataset) for rung in rungs], sets)
     table = bench.runner.one(compared).errors
     rows = tuple(
         RungErrors(rung.round, rung.temperature_K, name, measured)
@@ -94,19 +80,55 @@ def run(
     best = best_round(rows)
     last = rungs[-1].round
     return RungComparison(
-        sets=tuple(
-            RungTestSet(
-                name,
-                len(snapshots),
-                tuple(sorted({snapshot.formula for snapshot in snapshots})),
-                tuple(sorted({s.temperature_K for s in snapshots if s.temperature_K is not None})),
-            )
-            for name, snapshots in sets.items()
-        ),
+        sets=described(sets),
         errors=rows,
         best=best,
         goes_on=best if goes_on == "best" and best is not None else last,
         key=compared.key,
+    )
+
+
+def errors_on_sets(
+    bench: Workbench,
+    of: str,
+    potentials: Sequence[tuple[str, ChosenPotential, Task[Dataset]]],
+    sets: Mapping[str, Sequence[Snapshot]],
+) -> Task[ErrorsOfRungs]:
+    """Build the task of the errors of several potentials on the same labelled test sets.
+
+    Parameters
+    ----------
+    of
+        What the potentials are, for the label of the task.
+    potentials
+        Each with its name in labels and the data it was trained on (:class:`Rung`).
+    sets
+        Labelled snapshots by the name of their set; one that is empty has no errors.
+    """
+    data = Data.of([snapshot for snapshots in sets.values() for snapshot in snapshots])
+    predicted = [
+        predictions(bench, f"predictions of {words} for the test sets", data.atoms, potential)
+        for words, potential, _ in potentials
+    ]
+    call = rung_errors_task.of(
+        data=data,
+        predicted=[each.result for each in predicted],
+        references=[dataset.result.element_references for _, _, dataset in potentials],
+        sets=[name for name, snapshots in sets.items() for _ in snapshots],
+    )
+    return bench.task(f"errors of all {of}", call)
+
+
+def described(sets: Mapping[str, Sequence[Snapshot]]) -> tuple[LabelledTestSet, ...]:
+    """Describe test sets."""
+    return tuple(
+        LabelledTestSet(
+            name,
+            len(snapshots),
+            tuple(sorted({snapshot.formula for snapshot in snapshots})),
+            tuple(sorted({s.temperature_K for s in snapshots if s.temperature_K is not None})),
+        )
+        for name, snapshots in sets.items()
     )
 
 

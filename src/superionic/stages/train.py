@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from superionic.chemistry import parse_formula
 from superionic.errors import StageError
+from superionic.execution.runner import Outcome
 from superionic.execution.task import Task
 from superionic.results.learning import CommitteeMember, TrainResult
 from superionic.stages.base import Candidate, ChosenPotential, Snapshot, Weights, Workbench
 from superionic.stages.fitting import Data, Dataset, Shifts, Trained, Training, dataset_task, declared_task
 from superionic.stages.predictions import predictions
 from superionic.stages.replay import replay_data
+from superionic.training.curves import nested_groups
 from superionic.training.dataset import LabelledSet, Split
 
 if TYPE_CHECKING:
@@ -43,12 +46,16 @@ class TrainOutput:
         The split of the labels, and their shifts.
     training
         The training data.
+    options, replay
+        Options of the trainer, and the labels of other chemistries that a multi-head training goes on with.
     """
 
     result: TrainResult
     weights: tuple[Weights, ...]
     dataset: Task[Dataset]
     training: Training
+    options: Mapping[str, Any]
+    replay: Task[LabelledSet] | None
 
 
 def run(
@@ -163,7 +170,79 @@ def run(
         preflight=findings,
     )
     weights = tuple(member.result.weights for member in (first, *further))
-    return TrainOutput(result, weights, dataset, training)
+    return TrainOutput(result, weights, dataset, training, options, replay)
+
+
+@dataclass(frozen=True)
+class FitOfSize:
+    """The training on a number of the labels of a campaign.
+
+    Attributes
+    ----------
+    size
+        Number of labels.
+    dataset
+        These labels, with the validation and the test set of all.
+    outcome
+        The trained weights, or the failure of the training.
+    """
+
+    size: int
+    dataset: Task[Dataset]
+    outcome: Outcome[Trained]
+
+
+def on_sizes(
+    settings: TrainSettings, bench: Workbench, labelled: Sequence[Snapshot], whole: TrainOutput, sizes: Sequence[int]
+) -> tuple[tuple[FitOfSize, ...], dict[int, str]]:
+    """Train on nested parts of the training set of a campaign, with the same options, validation set and seed.
+
+    Parameters
+    ----------
+    settings
+        The ``train`` section.
+    labelled
+        Snapshots with accepted labels, in the order of the data set.
+    whole
+        The training on all of them.
+    sizes
+        Numbers of labels, above 0.
+
+    Returns
+    -------
+    fits, left_out
+        One training for each size that there is, and why each of the other sizes is left out.
+    """
+    bench = bench.at("train")
+    split = bench.runner.one(whole.dataset).split
+    elements = [frozenset(parse_formula(snapshot.formula)) for snapshot in labelled]
+    needed = frozenset[str]().union(*(elements[i] for i in (*split.train, *split.validation)))
+    left_out: dict[int, str] = {}
+    built: list[tuple[int, Task[Dataset], Task[Trained]]] = []
+    groups = [group_of(labelled[i], settings.split_by) for i in split.train]
+    subsets = nested_groups(groups, sizes, bench.seed_for("sizes"), [elements[i] for i in split.train])
+    for size, subset in zip(sizes, subsets, strict=True):
+        own = [split.train[i] for i in subset]
+        missing = sorted(needed.difference(*(elements[i] for i in own)))
+        if size >= len(split.train):
+            n_labels = f"the training set has {len(split.train)} labels"
+            left_out[size] = n_labels + (", and those are trained on anyway" if size == len(split.train) else "")
+        elif missing:
+            left_out[size] = f"so few labels have no {' and no '.join(missing)}"
+        else:
+            dataset = whole.training.divided(f"training set of {size} labels", replace(split, train=tuple(own)))
+            fitted = whole.training.fit(
+                f"training on {size} labels",
+                dataset,
+                whole.options,
+                epochs_per_segment=settings.epochs_per_segment,
+                seed=bench.seed_for("training on a number of labels"),
+                replay=None if whole.replay is None else whole.replay.result,
+            )
+            built.append((size, dataset, fitted))
+    outcomes = bench.runner.gather([fitted for _, _, fitted in built])
+    fits = [FitOfSize(size, dataset, done) for (size, dataset, _), done in zip(built, outcomes, strict=True)]
+    return tuple(fits), left_out
 
 
 def options_for(settings: TrainSettings, pretrained: ChosenPotential) -> tuple[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ includes the uncertainty of b.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,45 @@ def nested_subsets(groups: Sequence[str], sizes: Sequence[int], seed: int) -> li
     order: list[int] = []
     while any(queues):
         order += [queue.pop(0) for queue in queues if queue]
+    return [tuple(sorted(order[:size])) for size in sizes]
+
+
+def nested_groups(
+    groups: Sequence[str], sizes: Sequence[int], seed: int, elements: Sequence[Collection[str]]
+) -> list[tuple[int, ...]]:
+    """Select nested training subsets of given sizes group by group, as if fewer runs had been labelled.
+
+    Whole groups follow one another in one order, shuffled by the seed; of the last group of a subset only its first
+    structures are taken, so that the size is exact. A group with an element that none before it has is moved to the
+    front: without a label of an element, no energy of a cell that has it means anything.
+
+    Parameters
+    ----------
+    groups
+        Group of each structure of the training set; the order within a group is the order in time.
+    sizes
+        Sizes of the subsets, from 0 to the number of structures.
+    elements
+        Elements of each structure.
+
+    Returns
+    -------
+    list of tuple of int
+        Indices into ``groups``, ascending, one tuple for each size.
+    """
+    members: dict[str, list[int]] = {}
+    for index, group in enumerate(groups):
+        members.setdefault(group, []).append(index)
+    names = list(members)
+    shuffled = [names[int(i)] for i in np.random.default_rng(seed).permutation(len(names))]
+    covered: set[str] = set()
+    front: list[str] = []
+    for name in shuffled:
+        of_group = {element for index in members[name] for element in elements[index]}
+        if not of_group <= covered:
+            front.append(name)
+            covered |= of_group
+    order = [index for name in dict.fromkeys((*front, *shuffled)) for index in members[name]]
     return [tuple(sorted(order[:size])) for size in sizes]
 
 

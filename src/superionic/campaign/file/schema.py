@@ -17,7 +17,7 @@ from pydantic import Discriminator, Field, Tag, ValidationInfo, create_model, mo
 from superionic.campaign.file.presets import complete
 from superionic.registry import find, models
 from superionic.settings.analyse import AnalyseSettings
-from superionic.settings.base import FINE_TUNED, STUDENT, Charge, Element, Name, PresetName
+from superionic.settings.base import FINE_TUNED, STUDENT, Charge, Element, Name, PresetName, at_size, is_trained
 from superionic.settings.distil import DistilSettings
 from superionic.settings.enumerate import EnumerateSettings
 from superionic.settings.hull import HullSettings
@@ -147,9 +147,28 @@ class CampaignFile(Section):
 
     @property
     def transport_series(self) -> tuple[TransportSettings, ...]:
-        """All series of runs, the one or those of the list; empty where the campaign leaves transport out."""
+        """All series of runs, empty where the campaign leaves transport out.
+
+        Those of the file are followed by one for each of `learn.sizes`, like the first, where that is driven by the
+        fine-tuned potential and none of the file by one of these.
+        """
+        listed = self._listed_series
+        if not listed or listed[0].potential != FINE_TUNED or any(each.potential in self.sized for each in listed):
+            return listed
+        sizes = () if self.learn is None else self.learn.sizes
+        own = [{"name": f"{size}-labels", "potential": at_size(size), "draws": None} for size in sizes]
+        return (*listed, *(listed[0].model_copy(update=each) for each in own))
+
+    @property
+    def _listed_series(self) -> tuple[TransportSettings, ...]:
+        """The series that the file has itself."""
         given = self.transport_
         return given if isinstance(given, tuple) else () if given is None else (given,)
+
+    @property
+    def sized(self) -> tuple[str, ...]:
+        """Names of the potentials that are trained on some of the labels: `fine-tuned@250`."""
+        return () if self.learn is None else self.learn.sized
 
     @property
     def student_transport(self) -> TransportSettings | None:
@@ -323,13 +342,14 @@ class CampaignFile(Section):
 
     @rule
     def _lammps_has_the_potential_of_transport(self) -> Iterator[Problem]:
-        for index, series in enumerate(self.transport_series):
+        for index, series in enumerate(self._listed_series):
             place = ("transport", index) if isinstance(self.transport_, tuple) else ("transport",)
             yield from self._not_in_lammps(place, series)
 
     @rule
     def _series_have_names(self) -> Iterator[Problem]:
         given = self.transport_ if isinstance(self.transport_, tuple) else ()
+        of_sizes = {str(series.name) for series in self.transport_series[len(given) :]} if given else set()
         first: dict[str, int] = {}
         for index, series in enumerate(given):
             if series.name is None:
@@ -337,12 +357,23 @@ class CampaignFile(Section):
             elif (name := series.name.lower()) in first:
                 message = f"the name '{series.name}' is also that of transport[{first[name]}]"
                 yield Problem(("transport", index, "name"), message, "give each series a name of its own")
+            elif name in of_sizes:
+                message = f"the name '{series.name}' is that of a series for `learn.sizes`"
+                yield Problem(("transport", index, "name"), message, "give this one another name")
             else:
                 first[name] = index
 
     @rule
+    def _first_series_is_by_all_labels(self) -> Iterator[Problem]:
+        first = self.transport
+        if first is not None and first.potential != FINE_TUNED and is_trained(first.potential):
+            message = f"the values stated are those of the first series, and '{first.potential}' has not all labels"
+            place = ("transport", 0) if isinstance(self.transport_, tuple) else ("transport",)
+            yield Problem((*place, "potential"), message, "let another potential drive the first series")
+
+    @rule
     def _draws_are_those_of_the_first_series(self) -> Iterator[Problem]:
-        for index, series in enumerate(self.transport_series[1:], 1):
+        for index, series in enumerate(self._listed_series[1:], 1):
             if series.draws is not None:
                 message = "orderings are drawn for the first series alone"
                 yield Problem(("transport", index, "draws"), message, "move `draws` to the first", at_key=True)
@@ -357,7 +388,7 @@ class CampaignFile(Section):
             able = " or ".join(each.name for each in models().values() if each.in_lammps)
             hint = f"take md_engine: ase, or drive the run by the student or by a potential of engine {able}"
             yield Problem((*place, "md_engine"), f"{message}: they live in different environments", hint)
-        sampler = self.sample.potential if name == FINE_TUNED and self.sample is not None else name
+        sampler = self.sample.potential if is_trained(name) and self.sample is not None else name
         if name != STUDENT and sampler in self.potentials and self.potentials[sampler].dispersion is not None:
             message = f"LAMMPS does not evaluate the dispersion term of the potential '{sampler}'"
             hint = "take md_engine: ase, or drive the run by a student, which has learned it"
@@ -367,7 +398,7 @@ class CampaignFile(Section):
         """Return the engine of an entry of `potentials`, or of one that the campaign makes; None if there is none."""
         if potential == STUDENT:
             return "nep"
-        if potential == FINE_TUNED:
+        if is_trained(potential):
             return None if self.train is None else self.train.trained_engine(self.sample, self.potentials)
         return self.potentials[potential].engine if potential in self.potentials else None
 
