@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from superionic.errors import PotentialError, StageError, SuperionicError, storage_error
-from superionic.settings.base import FINE_TUNED, STUDENT
+from superionic.settings.base import STUDENT, is_trained
 
 if TYPE_CHECKING:
     from superionic.campaign.file.schema import CampaignFile
@@ -115,7 +115,7 @@ def _driver(settings: TransportSettings, file: CampaignFile, flow: Flow) -> tupl
                 "There is no student yet.", where="distil", fix="Run first: superionic run CAMPAIGN --until distil"
             )
         return "nep", {}, NepModel.from_arrays(flow.bench.runner.one(students[0]).weights).to_text()
-    if name == FINE_TUNED or (name is None and file.train is not None):
+    if is_trained(name) or (name is None and file.train is not None):
         raise PotentialError(
             "The fine-tuned potential cannot be exported to another program.",
             where="transport.potential",

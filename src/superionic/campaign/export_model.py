@@ -169,6 +169,11 @@ def _made(file: CampaignFile, flow: Flow) -> Iterator[tuple[str, _Trained]]:
         yield FINE_TUNED, rounds[goes_on]
     for number, trained in rounds.items():
         yield f"round-{number}", trained
+    for model in outputs.sizes[-1].models if outputs.sizes and goes_on in rounds else ():
+        if model.n_labels and model.potential in outputs.sized:
+            of_size = {"n_train": model.n_labels, "best_epoch": model.best_epoch, "errors": model.errors}
+            made = {**rounds[goes_on].provenance, "errors_of_best_epoch": None, **_plain(of_size)}
+            yield model.potential, _Trained(outputs.sized[model.potential], made)
     for number, student in enumerate(outputs.students, 1):
         yield f"{STUDENT}-{number}", _Trained(student, _of_distillation(outputs.distil[-1].result))
     of_teacher = {further.name: further.distil for further in outputs.teachers}

@@ -20,8 +20,9 @@ from superionic.execution.sites.base import kind_of_task
 from superionic.potentials.dispersion import EVALUATION_S_PER_ATOM as DISPERSION_S_PER_ATOM
 from superionic.references import normal_formula
 from superionic.registry import models
+from superionic.report.words import listing
 from superionic.results.identity import Material, OrderedCell
-from superionic.settings.base import STUDENT
+from superionic.settings.base import STUDENT, at_size
 from superionic.settings.distil import resolved
 from superionic.settings.inputs import chosen_dispersion
 from superionic.settings.learn import Learning, learning_of
@@ -430,7 +431,13 @@ class _Costs:
             further = 1 if settings.compare_after == "same structures" else steps
             seconds += relaxed * further * self._per_step(name, self._atoms)
             work += f", compared with {name}"
-        tasks = sum(screened) + relaxed + audited + len(self._references)
+        again = 0
+        if sizes := self._sizes()[0]:
+            lowest = sum(min(count, settings.relax_top) for count in self._relaxed_each().values())
+            again = (len(sizes) + 1) * lowest
+            seconds += again * steps * per_step
+            work += f", the lowest {lowest} again by potentials of {len(sizes) + 1} numbers of labels"
+        tasks = sum(screened) + relaxed + audited + len(self._references) + again
         return PlanLine("rank", work, tasks, seconds / 3600, 0.06 * sum(screened))
 
     def hull(self) -> PlanLine | None:
@@ -546,13 +553,32 @@ class _Costs:
         segments = members * trainings * -(-settings.epochs // settings.epochs_per_segment)
         several = f", {trainings} trainings" if trainings > 1 else ""
         committee = f" of {members} potentials each" if members > 1 else ""
+        sizes, too_many = self._sizes()
+        seconds += settings.epochs * sum(sizes) * self._atoms * _TRAINING_S_PER_ATOM
+        segments += sum(size > 0 for size in sizes) * -(-settings.epochs // settings.epochs_per_segment)
+        apart = f"; others on {listing([str(size) for size in sizes if size])} of them" if any(sizes) else ""
+        if too_many:
+            most = f"the training set will have about {self._training_labels()} labels"
+            apart += f"; none on {listing([str(size) for size in too_many])}: {most}"
         return PlanLine(
             "train",
-            f"up to {settings.epochs} epochs on {self._labels()} labels{several}{committee}",
+            f"up to {settings.epochs} epochs on {self._labels()} labels{several}{committee}{apart}",
             segments,
             seconds / 3600,
             8.0 * segments,
         )
+
+    def _training_labels(self) -> int:
+        """Return about how many labels the last training set has."""
+        train = self._file.train
+        held_out = 0.0 if train is None else train.validation_fraction + train.test_fraction
+        return round(self._labels() * (1.0 - held_out))
+
+    def _sizes(self) -> tuple[list[int], list[int]]:
+        """Return the numbers of labels of `learn.sizes` that will be there, and those that are too large."""
+        sizes = self._file.learn.sizes if self._file.learn is not None else ()
+        most = self._training_labels()
+        return [size for size in sizes if size < most], [size for size in sizes if size >= most]
 
     def validate(self) -> PlanLine | None:
         settings, file = self._file.validate_, self._file
@@ -592,7 +618,8 @@ class _Costs:
         return self._per_step(driver if driver in self._file.potentials else self._file.rank.potential, atoms)
 
     def transport(self) -> PlanLine | None:
-        lines = [self._series(series) for series in self._file.transport_series]
+        too_many = [at_size(size) for size in self._sizes()[1]]
+        lines = [self._series(each) for each in self._file.transport_series if each.potential not in too_many]
         if not lines:
             return None
         return replace(

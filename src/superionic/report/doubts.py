@@ -18,6 +18,7 @@ from superionic.report.sections import (
     ranking,
     series,
     simulations,
+    sizes,
     stability,
     student,
     teachers,
@@ -45,6 +46,7 @@ _SECTIONS: Final = (
     orderings,
     further,
     failures,
+    sizes,
     series,
 )
 _SEVERITIES: Final[tuple[Severity, ...]] = ("warning", "caution", "info")

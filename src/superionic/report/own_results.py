@@ -18,7 +18,7 @@ from superionic.results.identity import Material, Ordering, Run
 from superionic.results.ranking import RankedOrdering, RankResult
 from superionic.results.stability import HullResult
 from superionic.results.transport import MaterialTransport
-from superionic.settings.base import FINE_TUNED, STUDENT
+from superionic.settings.base import FINE_TUNED, STUDENT, is_trained
 from superionic.training.metrics import ErrorMetrics
 
 _MPA_PER_GPA: Final = 1000.0
@@ -269,7 +269,7 @@ def _kind(results: Results, potential: str) -> tuple[Potential, str]:
     """Return the kind and the family of the potential with a name in the campaign."""
     if potential == STUDENT and results.distil is not None:
         return "student", results.distil.teacher.identity.name
-    if potential == FINE_TUNED and results.train:
+    if is_trained(potential) and results.train:
         trainer = results.train[-1].trainer
         if not is_fine_tuned(results):
             return "trained", trainer

@@ -131,3 +131,8 @@ class SizesResult(Shown):
     models: tuple[SizedModel, ...]
     left_out: tuple[LeftOutSize, ...]
     key: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the potentials that were not trained on all labels, and of those that were asked for in vain."""
+        return (*(model.potential for model in self.models[:-1]), *(each.potential for each in self.left_out))

@@ -48,7 +48,7 @@ def at_size(labels: int) -> str:
 
 def is_trained(potential: str | None) -> bool:
     """Return whether a name is that of a potential which the campaign trains, on all of its labels or on some."""
-    return potential is not None and potential.partition("@")[0] == FINE_TUNED
+    return potential is not None and potential.partition("@")[0] == FINE_TUNED and potential != at_size(0)
 
 
 STUDENT: Final = "student"

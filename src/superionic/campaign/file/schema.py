@@ -366,7 +366,7 @@ class CampaignFile(Section):
     @rule
     def _first_series_is_by_all_labels(self) -> Iterator[Problem]:
         first = self.transport
-        if first is not None and first.potential != FINE_TUNED and is_trained(first.potential):
+        if first is not None and first.potential in self.sized:
             message = f"the values stated are those of the first series, and '{first.potential}' has not all labels"
             place = ("transport", 0) if isinstance(self.transport_, tuple) else ("transport",)
             yield Problem((*place, "potential"), message, "let another potential drive the first series")
@@ -398,6 +398,8 @@ class CampaignFile(Section):
         """Return the engine of an entry of `potentials`, or of one that the campaign makes; None if there is none."""
         if potential == STUDENT:
             return "nep"
+        if potential == at_size(0) and self.sample is not None:
+            return self._engine_of(str(self.sample.potential))
         if is_trained(potential):
             return None if self.train is None else self.train.trained_engine(self.sample, self.potentials)
         return self.potentials[potential].engine if potential in self.potentials else None

@@ -150,7 +150,7 @@ def views_of(results: Results) -> tuple[SeriesView, ...]:
     first = results.transport
     pressure = first.runs[0].run.pressure_GPa if first.runs else None
     return (
-        SeriesView(first.series, alone, first.potential, pressure),
+        SeriesView(first.series or first.potential, alone, first.potential, pressure),
         *(
             SeriesView(series.name, its, series.potential, series.pressure_GPa, series.not_run)
             for series, its in zip(results.series, others, strict=True)
@@ -159,9 +159,10 @@ def views_of(results: Results) -> tuple[SeriesView, ...]:
 
 
 def section(results: Results) -> Section:
-    """Compare the series of a campaign; without content where there is one only."""
-    views = views_of(results) if results.series else ()
-    if not views:
+    """Compare the series of a campaign, but those that show the number of labels; without content where it has one."""
+    sized = () if results.sizes is None else results.sizes.names
+    views = [view for view in views_of(results) if view.potential not in sized]
+    if len(views) < 2:
         return Section(KEY, TITLE, [])
     compared = comparison(views)
     others = plural(len(views) - 1, "further series", "further series")
@@ -173,30 +174,47 @@ def section(results: Results) -> Section:
 
 
 def doubts(results: Results) -> Iterator[Statement]:
-    """Yield the doubts about the series after the first, each under the name of its series."""
+    """Yield the doubts about the series after the first, but those that show the number of labels, under its name."""
+    sized = () if results.sizes is None else results.sizes.names
     for view in views_of(results)[1:]:
+        if view.potential in sized:
+            continue
         if view.not_run:
             words = f"The series {view.name} has no values: {view.not_run}."
             yield Statement("warning", words, f"no values of series {view.name}")
         distilled = results.distil
         if view.potential == STUDENT and not view.not_run and distilled is not None and not distilled.verdict.passed:
             yield Statement("warning", f"Series {view.name}: its students failed parity with their teacher.")
-        for of in (conductivity, diffusion, simulations):
-            for statement in of.doubts(view.results):
-                if statement.severity != "info":
-                    yield replace(statement, words=f"Series {view.name}: {statement.words}", short="")
+        for statement in doubts_of(view):
+            if statement.severity != "info":
+                yield replace(statement, words=f"Series {view.name}: {statement.words}", short="")
 
 
-def comparison(views: Sequence[SeriesView]) -> Section:
-    """Compare series of runs, of one campaign or of several (paper B, tables 1 and 2, figures 2d, 2e and 3)."""
-    names = _names(views)
-    published = {subject: _published(views, subject) for subject in names}
-    blocks = (_plot(views, names, published), _table(views, names, published))
+def doubts_of(view: SeriesView) -> Iterator[Statement]:
+    """Yield the doubts about the runs of one series and about what was analysed in them."""
+    for of in (conductivity, diffusion, simulations):
+        yield from of.doubts(view.results)
+
+
+def comparison(views: Sequence[SeriesView], *, key: str = KEY, title: str = TITLE) -> Section:
+    """Compare series of runs, of one campaign or of several (paper B, tables 1 and 2, figures 2d, 2e and 3).
+
+    Parameters
+    ----------
+    views
+        The series.
+    key, title
+        Name of the figure and of the files, and title of both.
+    """
+    names = subject_names(views)
+    published = {subject: published_of(views, subject) for subject in names}
+    plot = replace(_plot(views, names, published), key=key, title=title)
     files = [_csv(views, names), _volumes_csv(views, names), _published_csv(published)]
-    return Section(KEY, TITLE, shown(*blocks), [file for file in files if file.rows])
+    named = [replace(file, name=file.name.replace(KEY, key, 1)) for file in files if file.rows]
+    return Section(key, title, shown(plot, _table(views, names, published)), named)
 
 
-def _names(views: Sequence[SeriesView]) -> dict[Subject, str]:
+def subject_names(views: Sequence[SeriesView]) -> dict[Subject, str]:
     """Return the materials of all series with their names: formulas and, where needed, space groups and crystals."""
     formulas = {
         subject: unit_formula(view.results, subject.formula) for view in reversed(views) for subject in view.subjects
@@ -216,7 +234,7 @@ def _names(views: Sequence[SeriesView]) -> dict[Subject, str]:
 # ---- published values -----------------------------------------------------------------------------------------------
 
 
-def _published(views: Sequence[SeriesView], subject: Subject) -> list[PublishedValue]:
+def published_of(views: Sequence[SeriesView], subject: Subject) -> list[PublishedValue]:
     """Return the published values of a material at ambient pressure and at the pressures of the series."""
     values: dict[PublishedValue, None] = {}
     owner = next(view for view in views if subject in view.subjects)
@@ -254,12 +272,13 @@ class _PublishedRow:
         stated = [
             f"{value.value:g}" + ("" if value.error is None else f" ± {value.error:g}")
             for value in self.values
-            if value.quantity == quantity and (temperature_K is None or _is_at(value, temperature_K))
+            if value.quantity == quantity and (temperature_K is None or is_at(value, temperature_K))
         ]
         return "; ".join(stated) or UNKNOWN
 
 
-def _is_at(value: PublishedValue, temperature_K: float) -> bool:
+def is_at(value: PublishedValue, temperature_K: float) -> bool:
+    """Return whether a published value is at a temperature."""
     return value.temperature_K is not None and abs(value.temperature_K - temperature_K) <= TEMPERATURE_TOLERANCE_K
 
 
@@ -358,7 +377,7 @@ def _table(
     notes = Notes()
     known = sorted({t for view in views for subject in view.subjects for t in view.volumes_of(subject)})
     cells_K = [known[index] for index in thin(len(known), _MOST_VOLUMES)]
-    sigmas_K = _report_temperatures(views)
+    sigmas_K = report_temperatures(views)
     rows: list[_Row] = []
     for subject in names:
         rows += [(subject, view) for view in views]
@@ -415,7 +434,8 @@ def _table(
     )
 
 
-def _report_temperatures(views: Sequence[SeriesView]) -> list[float]:
+def report_temperatures(views: Sequence[SeriesView]) -> list[float]:
+    """Return the temperatures at which the series state conductivities."""
     return sorted(
         {t for view in views for each in materials(view.results) for t in each.dependence.report_temperatures_K}
     )
@@ -453,7 +473,7 @@ def _csv(views: Sequence[SeriesView], names: dict[Subject, str]) -> CsvTable:
         (_series_cells(subject, view), (view, subject, view.line_of(subject), temperature))
         for subject in names
         for view in views
-        for temperature in _report_temperatures(views)
+        for temperature in report_temperatures(views)
     ]
 
     def of_line(line: MaterialTransport | None, temperature_K: float) -> Cells:
