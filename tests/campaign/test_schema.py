@@ -169,6 +169,42 @@ def test_the_mistakes_of_a_series_are_found_in_its_place():
     assert "runs of 10 ps" in problems(transport=runs, analyse={"window_ps": [5, 50]})["analyse.window_ps"]
 
 
+def sized(**changes):
+    stages = {"select": {}, "sample": {}, "label": {"engine": "potential:chgnet"}, "train": {}}
+    return {"learn": {"sizes": [500, 0, 250]}, **stages, **changes}
+
+
+def test_each_number_of_labels_drives_a_series_like_the_first_unless_the_file_lists_some():
+    file = campaign(**sized(transport={"production_ps": 7, "draws": {}}))
+    assert file.learn.sizes == (0, 250, 500)
+    first, *others = file.transport_series
+    assert (first.name, first.potential) == (None, FINE_TUNED)
+    assert [(each.name, each.potential) for each in others] == [
+        ("0-labels", "fine-tuned@0"), ("250-labels", "fine-tuned@250"), ("500-labels", "fine-tuned@500"),
+    ]  # fmt: skip
+    assert {each.production_ps for each in others} == {7}
+    assert {each.draws for each in others} == {None}
+    listed = [{"name": "all"}, {"name": "few", "potential": "fine-tuned@250", "production_ps": 3}]
+    file = campaign(**sized(transport=listed))
+    assert [each.name for each in file.transport_series] == ["all", "few"]
+    by_other = campaign(**sized(transport={"potential": "chgnet"}))
+    assert len(by_other.transport_series) == 1
+
+
+def test_mistakes_about_numbers_of_labels():
+    good = {"name": "all"}
+    assert problems(**sized(transport=[good, {"name": "few", "potential": "fine-tuned@250"}])) == {}
+    found = problems(**sized(transport=[good, {"name": "few", "potential": "fine-tuned@251"}]))
+    assert found == {"transport[1].potential": "there is no potential 'fine-tuned@251'"}
+    assert "has not all labels" in problems(**sized(transport={"potential": "fine-tuned@250"}))["transport.potential"]
+    assert "there is no potential" in problems(**sized(volumes={"potential": "fine-tuned@250"}))["volumes.potential"]
+    assert "of a series for" in problems(**sized(transport=[good, {"name": "250-labels"}]))["transport[1].name"]
+    untested = sized(train={"test_fraction": 0}, validate=None)
+    assert "no labels to judge them on" in problems(**untested)["learn.sizes"]
+    with pytest.raises(ValidationError, match="each may stand here once"):
+        campaign(**sized(learn={"sizes": [250, 250]}))
+
+
 def test_execution_is_in_no_stage_settings():
     plain, busy = campaign(), campaign(execution={"workers": 7, "threads_per_worker": 2, "walltime_h": 1})
     assert busy.execution.workers == 7

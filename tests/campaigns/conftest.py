@@ -196,6 +196,57 @@ CHECKED = (
 # Paper B's ladder: each rung samples with what the rungs below taught, and all are compared on the same test sets.
 LADDER = _LEARNING.replace("name: learning", "name: ladder") + "learn: {strategy: ladder, tests: {orderings: 1}}\n"
 
+# Paper A's figure 2d: potentials of fewer labels, one of them too poor to run, and one that cannot be trained.
+SIZES = """\
+superionic: 1
+name: sizes
+seed: 3
+mobile_ion: Li
+oxidation_states: {Li: 1, Y: 3, Cl: -1}
+crystals:
+  - {name: p-3m1, file: li3ycl6_p-3m1.cif}
+potentials:
+  pair: {engine: pair}
+  softer: {engine: pair, options: {charge_scale: 0.9}}
+enumerate: {ewald_keep: 4}
+rank: {relax_top: 3, fmax_eV_per_A: 0.3, max_steps: 10, potential: pair, warm_start: 0}
+hull: {}
+select: {count: 2}
+sample:
+  potential: pair
+  temperatures_K: [900]
+  timestep_fs: 2
+  replicas: 3
+  equilibration_ps: 0
+  production_ps: 0.2
+  segment_ps: 0.2
+  snapshots: 4
+  monitors: {max_drift_meV_per_atom: null}
+label: {engine: "potential:softer", gates: {energy_outlier_sigma: null}}
+train:
+  trainer: nep
+  epochs: 8
+  epochs_per_segment: 8
+  patience: null
+  validation_fraction: 0.17
+  test_fraction: 0.17
+  preflight: warn
+  options: {n_radial: 3, n_angular: 2, l_max: 2, n_neurons: 6, cutoff_radial_A: 4.5, cutoff_angular_A: 3.5}
+learn: {sizes: [8, 0, 500]}
+validate: {}
+transport:
+  supercell: 1x1x1
+  temperatures_K: [600, 900]
+  timestep_fs: 1
+  heating_ps: 0
+  nvt_before_npt_ps: 0
+  npt_ps: 0
+  production_ps: 0.4
+  segment_ps: 1
+  save_every_fs: 10
+analyse: {report_temperatures_K: [300, 900], density_grid_A: null, sites: none}
+"""
+
 # An active loop by a committee.
 COMMITTEE = (
     _LEARNING.replace("name: learning", "name: committee")
@@ -244,6 +295,7 @@ TEXTS = {
     "series": SERIES,
     "monte-carlo": MONTE_CARLO,
     "ladder": LADDER,
+    "sizes": SIZES,
     "committee": COMMITTEE,
 }
 _FILES = ("li3ycl6/li3ycl6_p-3m1.cif", "li3ycl6/licl.cif", "li3ycl6/ycl3.cif", "li3ycl6-xbrx/li3ybr6_c2m.cif")
@@ -311,6 +363,12 @@ def monte_carlo(finished: Callable[[str], Finished]) -> Finished:
 def ladder(finished: Callable[[str], Finished]) -> Finished:
     """Two rungs of sampling, labelling and training."""
     return finished("ladder")
+
+
+@pytest.fixture(scope="session")
+def sizes(finished: Callable[[str], Finished]) -> Finished:
+    """Potentials trained on parts of the labels, with orders and runs by each."""
+    return finished("sizes")
 
 
 @pytest.fixture(scope="session")

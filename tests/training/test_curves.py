@@ -15,6 +15,7 @@ from superionic.training.curves import (
     enough,
     fit_all,
     fit_power_law,
+    nested_groups,
     nested_subsets,
 )
 
@@ -34,6 +35,32 @@ def test_each_subset_lies_within_the_next_and_spreads_over_runs(groups, seed):
         room = [groups.count(g) for g in set(groups)]
         # A run is behind another one by more than one structure only where it has no more to give.
         assert all(c == r or c >= max(counts) - 1 for c, r in zip(counts, room, strict=True))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from("abcd"), min_size=4, max_size=40), st.integers(0, 100))
+def test_groups_come_whole_but_for_the_last_and_each_subset_lies_within_the_next(groups, seed):
+    sizes = list(range(len(groups) + 1))
+    subsets = nested_groups(groups, sizes, seed, [{"Li"}] * len(groups))
+    assert [len(part) for part in subsets] == sizes
+    for small, large in pairwise(subsets):
+        assert set(small) < set(large)
+    for part in subsets:
+        cut = {g for g in set(groups) if 0 < sum(groups[i] == g for i in part) < groups.count(g)}
+        assert len(cut) <= 1
+        for name in cut:  # of a run that is cut, the first structures in time
+            own = [i for i, group in enumerate(groups) if group == name]
+            assert [i for i in part if groups[i] == name] == own[: sum(groups[i] == name for i in part)]
+
+
+def test_groups_that_bring_an_element_come_first():
+    groups, elements = [*"aaabbbcccddd"], [{"Li", "Cl"}] * 9 + [{"Li", "Br"}] * 3
+    for seed in range(20):
+        (part,) = nested_groups(groups, [6], seed, elements)
+        assert {9, 10, 11} < set(part)
+    orders = {nested_groups(groups, [3], seed, [{"Li"}] * 12)[0] for seed in range(40)}
+    assert len(orders) == 4  # otherwise chance decides
+    assert nested_groups(groups, [0, 12], 0, elements) == [(), tuple(range(12))]
 
 
 def test_sizes_out_of_range_are_refused():

@@ -23,7 +23,17 @@ from superionic.report.sections.series import (
     views_of,
 )
 from superionic.report.table import Table, table_of
-from superionic.report.words import UNKNOWN, interval, number, plural, sentence, whole_text, with_error
+from superionic.report.words import (
+    UNKNOWN,
+    formula_text,
+    interval,
+    listing,
+    number,
+    plural,
+    sentence,
+    whole_text,
+    with_error,
+)
 from superionic.results.campaign import Results, Statement
 from superionic.results.sizes import OrderChange, SetErrors, SizedModel, SizesResult
 from superionic.results.transport import MaterialTransport
@@ -141,12 +151,15 @@ def _words(model: SizedModel, sizes: SizesResult) -> str:
 def _lead(sizes: SizesResult) -> str:
     *some, whole = sizes.models
     sets = "; ".join(f"{each.name}: {plural(each.n_structures, 'label')}" for each in sizes.sets)
-    counts = ", ".join(whole_text(model.n_labels) for model in some)
+    counts = listing([whole_text(model.n_labels) for model in some if model.n_labels])
+    others = (
+        f"others were trained by the same settings on {counts} of these, each part within the next" if counts else ""
+    )
+    untrained = "the potential that sampled stands for none" if not all(model.n_labels for model in some) else ""
     return (
-        f"Beside the potential of this report, which was trained on {plural(whole.n_labels, 'label')}, others were "
-        f"trained by the same settings on nested parts of these labels ({counts or 'none'}; 0: the potential that "
-        f"sampled). All have the same validation set ({plural(sizes.n_validation, 'label')}) and the same test sets "
-        f"({sets})."
+        f"The potential of this report was trained on {plural(whole.n_labels, 'label')}; "
+        f"{'; '.join(filter(None, (others, untrained))) or 'no other was trained'}. The validation set "
+        f"({plural(sizes.n_validation, 'label')}) and the test sets ({sets}) are the same for all."
     )
 
 
@@ -245,7 +258,7 @@ def _order_table(sizes: SizesResult) -> Table:
             ("Mean change, meV/atom", of_order(lambda order: number(order.mean_change_meV_per_atom, 3))),
             ("Largest, meV/atom", of_order(lambda order: number(order.largest_change_meV_per_atom, 3))),
             ("Same lowest", of_order(lambda order: f"{order.n_same_lowest} of {order.n_compared}")),
-            ("On the hull", lambda model: ", ".join(model.stable) or UNKNOWN),
+            ("On the hull", lambda model: ", ".join(map(formula_text, model.stable)) or UNKNOWN),
         ],
         numeric=(0, 2, 3, 4, 5),
     )
