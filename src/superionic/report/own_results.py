@@ -18,7 +18,7 @@ from superionic.results.identity import Material, Ordering, Run
 from superionic.results.ranking import RankedOrdering, RankResult
 from superionic.results.stability import HullResult
 from superionic.results.transport import MaterialTransport
-from superionic.settings.base import FINE_TUNED, STUDENT, is_trained
+from superionic.settings.base import STUDENT, is_trained
 from superionic.training.metrics import ErrorMetrics
 
 _MPA_PER_GPA: Final = 1000.0
