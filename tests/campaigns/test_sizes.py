@@ -7,6 +7,7 @@ import csv
 import pytest
 
 from superionic import Campaign
+from superionic.potentials.exported import read_exported
 from superionic.report.sections import series as section_of_series
 from superionic.report.sections import sizes as section_of_sizes
 from superionic.report.table import Table
@@ -90,6 +91,15 @@ def test_the_report_has_a_section_and_files_for_them(sizes):
     driven = rows_of(sizes.report, "sizes_series.csv")
     assert {row["potential"] for row in driven} == set(NAMES)
     assert section_of_sizes.TITLE in (sizes.report / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_potential_of_fewer_labels_is_exported_with_what_it_was_trained_on(sizes, tmp_path):
+    about = read_exported(sizes.campaign.export_model("fine-tuned@8", tmp_path / "few.potential").path)
+    few = sizes.results.sizes.models[1]
+    assert about.trained_on["task"] == few.key
+    assert (about.trained_on["n_train"], about.trained_on["n_validation"]) == (8, sizes.results.trained.n_validation)
+    errors = about.trained_on["errors"]
+    assert errors["after"]["mae_force_meV_per_A"] == few.errors[0].errors.mae_force_meV_per_A
 
 
 def test_the_plan_counts_them_and_says_which_number_is_too_large(sizes):

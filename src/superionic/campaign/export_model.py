@@ -82,8 +82,8 @@ def export_model(file: CampaignFile, flow: Flow, name: str, out: Path) -> Export
     file, flow
         The campaign, and a walk through its stages.
     name
-        ``fine-tuned`` for the potential that went on, ``round-N`` for that of a round or rung, ``student-N``, or
-        ``student-N-of-TEACHER`` where there are several teachers.
+        ``fine-tuned`` for the potential that went on, ``fine-tuned@N`` for that of N labels, ``round-N`` for that of a
+        round or rung, ``student-N``, or ``student-N-of-TEACHER`` where there are several teachers.
     out
         The file.
 
@@ -171,8 +171,12 @@ def _made(file: CampaignFile, flow: Flow) -> Iterator[tuple[str, _Trained]]:
         yield f"round-{number}", trained
     for model in outputs.sizes[-1].models if outputs.sizes and goes_on in rounds else ():
         if model.n_labels and model.potential in outputs.sized:
-            of_size = {"n_train": model.n_labels, "best_epoch": model.best_epoch, "errors": model.errors}
-            made = {**rounds[goes_on].provenance, "errors_of_best_epoch": None, **_plain(of_size)}
+            errors = [
+                {"set": one.set, "n_structures": one.errors.n_structures, "after": one.errors} for one in model.errors
+            ]
+            of_size: dict[str, Any] = {"n_train": model.n_labels, "best_epoch": model.best_epoch}
+            of_size |= {"errors_of_best_epoch": None, "errors": errors[0] if errors else None}
+            made = {**rounds[goes_on].provenance, **_plain(of_size)}
             yield model.potential, _Trained(outputs.sized[model.potential], made)
     for number, student in enumerate(outputs.students, 1):
         yield f"{STUDENT}-{number}", _Trained(student, _of_distillation(outputs.distil[-1].result))

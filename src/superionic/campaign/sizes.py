@@ -72,7 +72,8 @@ def train_on_sizes(
         key = fit.outcome.task.key
         described.append(SizedModel(fit.size, name, finished.best_epoch, finished.epochs, key, ()))
     result = whole.result
-    described.append(SizedModel(result.n_train, FINE_TUNED, result.best_epoch, len(result.history), result.key, ()))
+    epochs = max((record.epoch for record in result.history), default=result.best_epoch)
+    described.append(SizedModel(result.n_train, FINE_TUNED, result.best_epoch, epochs, result.key, ()))
     every = [*potentials.values(), trained]
     named = [(each.name, each.bare, dataset) for each, dataset in zip(every, [*datasets, whole.dataset], strict=True)]
     compared = rungs.errors_on_sets(bench, "sizes", named, sets)

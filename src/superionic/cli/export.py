@@ -54,7 +54,11 @@ def runs_command(
 def model_command(
     campaign: CampaignArgument,
     name: Annotated[
-        str, typer.Argument(help="fine-tuned, round-N, student-N, or student-N-of-TEACHER where there are several.")
+        str,
+        typer.Argument(
+            help="fine-tuned, fine-tuned@N (of N labels), round-N, student-N, or student-N-of-TEACHER where there are "
+            "several."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="File to write.")],
     run_folder: RunFolderOption = None,
