@@ -27,6 +27,9 @@ from superionic.errors import EngineError
 GROUP: Final = "superionic.models"
 """Group of entry points, and the package that holds the models that come with superionic."""
 
+DELTA: Final = "delta"
+"""The trainer that belongs to no model: a correction added to any potential (:mod:`superionic.training.delta`)."""
+
 
 @dataclass(frozen=True)
 class MeasuredModel:

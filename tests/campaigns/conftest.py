@@ -247,6 +247,21 @@ transport:
 analyse: {report_temperatures_K: [300, 900], density_grid_A: null, sites: none}
 """
 
+# A correction that a few labels teach, on top of a potential that has no trainer of its own.
+CORRECTED = (
+    _LEARNING.replace("name: learning", "name: corrected")
+    .replace("{charge_scale: 0.9}", "{contact_force_ratio: 0.195, softness_A: 0.32}")
+    .replace("  trainer: nep\n  epochs: 6\n", "  trainer: delta\n  epochs: 40\n")
+    .replace(
+        "  options: {n_radial: 3, n_angular: 2, l_max: 2, n_neurons: 6, cutoff_radial_A: 4.5, cutoff_angular_A: 3.5}\n",
+        "",
+    )
+    .replace(
+        "transport: null",
+        f"transport:\n  temperatures_K: [600]\n{_MD}".rstrip().replace("production_ps: 3", "production_ps: 0.2"),
+    )
+)
+
 # An active loop by a committee.
 COMMITTEE = (
     _LEARNING.replace("name: learning", "name: committee")
@@ -296,6 +311,7 @@ TEXTS = {
     "monte-carlo": MONTE_CARLO,
     "ladder": LADDER,
     "sizes": SIZES,
+    "corrected": CORRECTED,
     "committee": COMMITTEE,
 }
 _FILES = ("li3ycl6/li3ycl6_p-3m1.cif", "li3ycl6/licl.cif", "li3ycl6/ycl3.cif", "li3ycl6-xbrx/li3ybr6_c2m.cif")
@@ -369,6 +385,12 @@ def ladder(finished: Callable[[str], Finished]) -> Finished:
 def sizes(finished: Callable[[str], Finished]) -> Finished:
     """Potentials trained on parts of the labels, with orders and runs by each."""
     return finished("sizes")
+
+
+@pytest.fixture(scope="session")
+def corrected(finished: Callable[[str], Finished]) -> Finished:
+    """A potential without a trainer, corrected by some labels; it drives the runs."""
+    return finished("corrected")
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from superionic.execution.task import ref_of
 from superionic.labels.corrected import dispersion_of_label
 from superionic.models.nep.potential import VERSION as NEP_VERSION
 from superionic.potentials.base import PotentialIdentity, with_term
-from superionic.registry import models
+from superionic.registry import find
 from superionic.results.learning import (
     Exploration,
     ExplorationRound,
@@ -362,7 +362,8 @@ def trained_potential(
     learned = None if dispersion is None or dispersion.endswith("xTB") else dispersion
     if learned is not None and dispersion_in(identity.energy_convention) is None:
         pretrained = replace(pretrained, identity=with_term(identity, learned))
-    if not models()[trainer].from_labels:
+    model = find(trainer)
+    if model is None or not model.from_labels:
         return pretrained.tuned(weights)
     level = "the campaign's labels"
     identity = PotentialIdentity(

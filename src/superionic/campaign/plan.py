@@ -19,7 +19,7 @@ from superionic.execution.engines import CORE, resolve_engine
 from superionic.execution.sites.base import kind_of_task
 from superionic.potentials.dispersion import EVALUATION_S_PER_ATOM as DISPERSION_S_PER_ATOM
 from superionic.references import normal_formula
-from superionic.registry import models
+from superionic.registry import DELTA, models
 from superionic.report.words import listing
 from superionic.results.identity import Material, OrderedCell
 from superionic.settings.base import STUDENT, at_size
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 # CPU seconds per epoch and labelled atom.
 _TRAINING_S_PER_ATOM = 0.012
 _STUDENT_TRAINING_S_PER_ATOM = 0.00005
+_CORRECTION_S_PER_ATOM = 0.001  # all epochs together
 _RELAXATION_STEPS = 120
 _QUASI_NEWTON_STEPS = 40
 _LISTED_PER_S = 1e7
@@ -549,8 +550,10 @@ class _Costs:
         trainings, members = self._trainings(), self._learning().members
         # Each training is on all labels so far, so the sets grow evenly up to the last one.
         whole = members * (trainings + 1) / 2.0
-        seconds = whole * settings.epochs * self._labels() * self._atoms * _TRAINING_S_PER_ATOM
-        segments = members * trainings * -(-settings.epochs // settings.epochs_per_segment)
+        at_once = settings.trainer == DELTA
+        each_s = _CORRECTION_S_PER_ATOM if at_once else settings.epochs * _TRAINING_S_PER_ATOM
+        seconds = whole * self._labels() * self._atoms * each_s
+        segments = members * trainings * (1 if at_once else -(-settings.epochs // settings.epochs_per_segment))
         several = f", {trainings} trainings" if trainings > 1 else ""
         committee = f" of {members} potentials each" if members > 1 else ""
         sizes, too_many = self._sizes()

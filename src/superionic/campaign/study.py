@@ -29,6 +29,7 @@ def open_study(
     engine: str = "chgnet",
     model: str | None = None,
     potential_options: Mapping[str, Any] | None = None,
+    trainer: str | None = None,
     options: Mapping[str, Any] | None = None,
     rule: SplitRule | None = None,
     seed: int = 0,
@@ -47,8 +48,10 @@ def open_study(
         Where results go.
     engine, model, potential_options
         The potential to begin with.
+    trainer
+        Name of the trainer; that of the engine by default. ``delta`` adds a correction to any potential.
     options
-        Options of its trainer.
+        Options of the trainer.
     rule
         How labels are divided.
     seed
@@ -111,7 +114,17 @@ def open_study(
                 interrupts=interrupts,
             )
             bench = Workbench(runner, seed, "", {}, {engine: potential}, lambda name: resolve_engine(name).identity)
-            yield read(bench, stored, source.name, potential, options=options, rule=rule, seed=seed, keys=keys)
+            yield read(
+                bench,
+                stored,
+                source.name,
+                potential,
+                trainer=trainer,
+                options=options,
+                rule=rule,
+                seed=seed,
+                keys=keys,
+            )
 
 
 def parse_value(text: str) -> bool | int | float | str | dict[str, Any] | None:

@@ -72,6 +72,13 @@ class TrainingOptions:
         list[str] | None,
         typer.Option(help="Option for loading it, e.g. energy_convention='MP raw PBE(+U)'; repeatable."),
     ] = None
+    trainer: Annotated[
+        str | None,
+        typer.Option(
+            help="delta: a correction that is added, for any engine; few labels teach it.",
+            show_default="the trainer of the engine",
+        ),
+    ] = None
     option: Annotated[
         list[str] | None,
         typer.Option("--option", help="Option of the trainer, e.g. epochs=100, learning_rate=0.0005; repeatable."),
@@ -350,7 +357,7 @@ def compare_command(
 
     stability = StabilityTest(temperature, length, timestep, mobile or "") if length > 0 else None
     compared = choose_methods(
-        training.engine, None if methods is None else [name.strip() for name in methods.split(",")]
+        training.trainer or training.engine, None if methods is None else [name.strip() for name in methods.split(",")]
     )
     with _study(labels, training, split, label_keys, output) as study:
         stored = None if others is None else keep(others)
@@ -449,6 +456,7 @@ def _study(
             engine=training.engine,
             model=training.model,
             potential_options=loading,
+            trainer=training.trainer,
             options=parse_options(training.option or []),
             rule=rule,
             seed=split.seed,

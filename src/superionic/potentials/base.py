@@ -26,9 +26,13 @@ from superionic.conventions import dispersion_in, with_dispersion
 from superionic.errors import CalculationFailed, EngineError, PotentialError
 from superionic.potentials.dispersion import Dispersion
 from superionic.potentials.exported import Exported, base_of, is_exported, read_exported, read_weights
+from superionic.potentials.pair_correction import PairCorrection, corrected_weights
 from superionic.registry import find, models
 
 FloatArray = npt.NDArray[np.float64]
+
+FINE_TUNED_FROM: Final = "fine-tuned from: "
+"""Beginning of the level of theory of a fine-tuned potential, before that of the potential it was made from."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +208,41 @@ class BasePotential:
         return PotentialCalculator(self, stress=stress)
 
 
-class DispersedPotential(BasePotential):
+class SummedPotential(BasePotential):
+    """A potential and a term that is added to it.
+
+    Parameters
+    ----------
+    term
+        Its ``evaluate`` returns energy, forces and Voigt stress, as :class:`Dispersion` and :class:`PairCorrection` do.
+    """
+
+    def __init__(self, identity: PotentialIdentity, potential: Potential, term: Dispersion | PairCorrection) -> None:
+        super().__init__(identity)
+        self.potential = potential
+        self.term = term
+
+    def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
+        """Return energy, forces and, if ``stress``, the stress of ``atoms``; see :class:`Potential`."""
+        return self._with_term(atoms, self.potential.evaluate(atoms, stress=stress), stress=stress)
+
+    def _with_term(self, atoms: Atoms, bare: Prediction, *, stress: bool) -> Prediction:
+        energy_eV, forces, voigt = self.term.evaluate(atoms, stress=stress)
+        both = bare.stress_eV_per_A3 is not None and voigt is not None
+        return Prediction(
+            bare.energy_eV + energy_eV,
+            bare.forces_eV_per_A + forces,
+            bare.stress_eV_per_A3 + voigt if both else None,  # type: ignore[operator]
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        # Descriptors and grades belong to the learned part; a term that is added has none.
+        if name in ("descriptors", "extrapolation_grade", "grade_limit_text", "state_arrays"):
+            return getattr(self.potential, name)
+        raise AttributeError(name)
+
+
+class DispersedPotential(SummedPotential):
     """A potential with a dispersion term added; everything else is passed on to the potential itself.
 
     Parameters
@@ -219,26 +257,35 @@ class DispersedPotential(BasePotential):
     """
 
     def __init__(self, potential: Potential, dispersion: Dispersion) -> None:
-        super().__init__(dispersed(potential.identity, dispersion))
-        self.potential = potential
-        self.dispersion = dispersion
+        super().__init__(dispersed(potential.identity, dispersion), potential, dispersion)
 
-    def evaluate(self, atoms: Atoms, *, stress: bool = True) -> Prediction:
-        """Return energy, forces and, if ``stress``, the stress of ``atoms``; see :class:`Potential`."""
-        bare = self.potential.evaluate(atoms, stress=stress)
-        energy_eV, forces, voigt = self.dispersion.evaluate(atoms, stress=stress)
-        both = bare.stress_eV_per_A3 is not None and voigt is not None
-        return Prediction(
-            bare.energy_eV + energy_eV,
-            bare.forces_eV_per_A + forces,
-            bare.stress_eV_per_A3 + voigt if both else None,  # type: ignore[operator]
-        )
 
-    def __getattr__(self, name: str) -> Any:
-        # Descriptors and grades belong to the learned part; the analytic term has none.
-        if name in ("descriptors", "extrapolation_grade", "grade_limit_text", "state_arrays"):
-            return getattr(self.potential, name)
-        raise AttributeError(name)
+class CorrectedPotential(SummedPotential):
+    """A potential with a correction learned from labels added.
+
+    Parameters
+    ----------
+    potential
+        The potential that was corrected, loaded with its own weights.
+    correction
+        What is added.
+    weights
+        All weights, those of the correction included, for the checksum.
+    """
+
+    def __init__(self, potential: Potential, correction: PairCorrection, weights: Mapping[str, np.ndarray]) -> None:
+        own = potential.identity
+        level = own.level_of_theory if own.fine_tuned else f"{FINE_TUNED_FROM}{own.level_of_theory}"
+        identity = replace(own, level_of_theory=level, checkpoint_sha256=weights_sha256(weights), fine_tuned=True)
+        super().__init__(identity, potential, correction)
+        self.together = potential.together if isinstance(potential, BasePotential) else 1
+
+    def evaluate_many(self, structures: Sequence[Atoms], *, stress: bool = True) -> list[Prediction]:
+        """Evaluate several unrelated structures, in batches as the potential itself does."""
+        if not isinstance(self.potential, BasePotential):
+            return super().evaluate_many(structures, stress=stress)
+        bare = self.potential.evaluate_many(structures, stress=stress)
+        return [self._with_term(atoms, one, stress=stress) for atoms, one in zip(structures, bare, strict=True)]
 
 
 def dispersed(identity: PotentialIdentity, dispersion: Dispersion) -> PotentialIdentity:
@@ -421,7 +468,8 @@ def load_potential(
     model
         Which model; ``None`` for the default one of that name.
     weights
-        Fine-tuned weights as arrays by parameter name; they replace the published ones.
+        Fine-tuned weights as arrays by parameter name; they replace the published ones. Those of a correction
+        (:mod:`superionic.training.delta`) are added to the potential.
     threads
         Threads that the engine may use in this process. More than one is seldom faster for cells of tens of atoms,
         and results may then differ in the last digits.
@@ -441,7 +489,10 @@ def load_potential(
     potential: Potential
     try:
         if exported is None:
-            potential = adapter.load(model, weights=weights, threads=threads, **options)
+            own, correction = corrected_weights(weights)
+            potential = adapter.load(model, weights=own, threads=threads, **options)
+            if weights is not None and correction is not None:
+                potential = CorrectedPotential(potential, correction, weights)
         else:
             potential = _load_exported(exported, weights, threads, options)
     except ModuleNotFoundError as error:

@@ -20,7 +20,7 @@ from ase import Atoms
 from superionic.conventions import advice, is_convention
 from superionic.errors import CalculationFailed, PotentialError
 from superionic.foreign import sha256_of
-from superionic.potentials.base import BasePotential, PotentialIdentity, weights_sha256
+from superionic.potentials.base import FINE_TUNED_FROM, BasePotential, PotentialIdentity, weights_sha256
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -29,7 +29,6 @@ MOST_BYTES = 5_000_000_000
 
 PRECISIONS = ("float32", "float64")
 NOT_STATED = "not stated"
-FINE_TUNED_FROM = "fine-tuned from: "
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from superionic.chemistry import ELEMENTS
-from superionic.registry import Model, models, trainable
+from superionic.registry import DELTA, Model, models, trainable
 from superionic.settings.rules import FileName, Section
 
 PresetName = Literal["demo", "paper-a", "paper-b"]
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     TrainerName = str
 else:
 
-    def _name_of(known: Mapping[str, Model]) -> object:
+    def _name_of(known: Mapping[str, Model], *further: str) -> object:
         """Take the name of any model that is installed; the documents name those that come with superionic."""
-        own = [name for name, model in known.items() if model.is_own]
-        return Annotated[Literal[tuple(known)], WithJsonSchema({"enum": own, "type": "string"})]
+        own = [*further, *(name for name, model in known.items() if model.is_own)]
+        return Annotated[Literal[(*further, *known)], WithJsonSchema({"enum": own, "type": "string"})]
 
     ModelName = _name_of(models())
     """Name of a model; see :mod:`superionic.registry`."""
-    TrainerName = _name_of(trainable())
-    """Name of a model that has a trainer."""
+    TrainerName = _name_of(trainable(), DELTA)
+    """Name of a model that has a trainer, or of the trainer of corrections."""
 
 FINE_TUNED: Final = "fine-tuned"
 """The name that stands for the potential which this campaign trains."""

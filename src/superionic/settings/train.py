@@ -14,7 +14,7 @@ from pydantic import Field
 
 from superionic.errors import CampaignFileError
 from superionic.foreign import open_regular
-from superionic.registry import find, trainable
+from superionic.registry import DELTA, find, trainable
 from superionic.settings.base import (
     Count,
     Element,
@@ -38,8 +38,9 @@ class TrainSettings(StageSection):
 
     trainer: TrainerName | None = Field(
         default=None,
-        description="Trainer; left out, that of the sampling potential's engine. No other one fits but `nep`, which "
-        "learns a small potential from the labels alone, whatever sampled.",
+        description="Trainer; left out, that of the sampling potential's engine. No other one fits but `delta`, which "
+        "adds a correction to any potential, and for which few labels suffice, and `nep`, which learns a small "
+        "potential from the labels alone, whatever sampled.",
     )
     epochs: Count = Field(default=100, description="Largest number of epochs (paper A: 500).")
     patience: Count | None = Field(
@@ -108,15 +109,15 @@ class TrainSettings(StageSection):
     @rule
     def _trainer_fits_the_potential(self, sample: SampleSettings | None, potentials: Potentials) -> Iterator[Problem]:
         name, engine = self._sampling(sample, potentials)
-        if engine is None or self._learns_from_labels:
+        if engine is None or self._learns_from_labels or self.trainer == DELTA:
             return
         if engine not in trainable():
             message = f"superionic cannot train the potential '{name}' of `sample`, which is of {engine}"
-            hint = f"sample with a potential of one of: {', '.join(trainable())}; or leave out `train`"
+            hint = f"write trainer: {DELTA}; or sample with a potential of one of: {', '.join(trainable())}"
             yield Problem(("trainer",), message, hint)
         elif self.trainer not in (None, engine):
             message = f"the trainer '{self.trainer}' cannot train the potential '{name}' of `sample`"
-            hint = "sample with a potential of that engine, or leave out `train`"
+            hint = f"sample with a potential of that engine, or write trainer: {DELTA}"
             yield Problem(("trainer",), f"{message}, which is of {engine}", hint)
 
     @rule
@@ -230,6 +231,8 @@ class TrainSettings(StageSection):
 
     def _fitting_trainer(self, sample: SampleSettings | None, potentials: Potentials) -> str | None:
         """Return the trainer of a campaign; None where none fits."""
+        if self.trainer == DELTA:
+            return DELTA
         engine = self.trained_engine(sample, potentials)
         return engine if engine in trainable() and self.trainer in (None, engine) else None
 

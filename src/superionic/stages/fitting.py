@@ -19,7 +19,7 @@ from superionic.execution.codec import from_tree, to_tree
 from superionic.execution.task import ArgumentGroup, Context, Task, task
 from superionic.labels.base import Label
 from superionic.potentials.exported import base_of, is_exported, read_exported, read_weights
-from superionic.registry import models
+from superionic.registry import DELTA, find
 from superionic.results.learning import ErrorsApart, HeldOutErrors, Parity, ParityPoints
 from superionic.stages.base import ChosenPotential, Snapshot, Weights, Workbench
 from superionic.stages.label_file import SetName
@@ -84,6 +84,13 @@ class Checked:
     """Problems of labels detected before training."""
 
     findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Labels less the predictions of a potential for the same structures: what a correction has to give."""
+
+    labels: tuple[Label, ...]
 
 
 @dataclass(frozen=True)
@@ -188,21 +195,27 @@ class Training:
         ``replay`` holds labels of other chemistries for a multi-head training: a part of a task's result.
         """
         epochs = int(options["epochs"])
-        engine = "core" if models()[self.trainer].from_labels else self.potential.engine
+        model, data = find(self.trainer), self.data
+        engine = "core" if model is None or model.from_labels else self.potential.engine
+        if self.trainer == DELTA:
+            call = differences_task.of(labels=data.labels, baseline=self.baseline.result)
+            differences = self.bench.task("labels less predictions", call)
+            data = Data(data.atoms, [differences.result.labels[i] for i in range(len(data.labels))])
+            epochs_per_segment = epochs  # all of them take seconds
         state: Mapping[str, Any] | None = None
         for number, first in enumerate(range(0, epochs, epochs_per_segment), 1):
-            call = train_task.of(
+            segment = train_task.of(
                 potential=self.potential,
                 trainer=self.trainer,
                 options=options,
                 n_epochs=min(epochs_per_segment, epochs - first),
                 seed=seed,
-                data=self.data,
+                data=data,
                 dataset=dataset.result,
                 state=state,
                 replay=replay,
             )
-            state = self.bench.task(f"{label} {number}", call, engine=engine).result.state
+            state = self.bench.task(f"{label} {number}", segment, engine=engine).result.state
         if state is None:
             raise ValueError("a training needs at least one epoch")
         finish = finish_task.of(trainer=self.trainer, state=state)
@@ -308,6 +321,23 @@ def preflight_task(
         with_replay=with_replay,
     )
     return Checked(tuple(findings))
+
+
+@task(version=1)
+def differences_task(_context: Context, *, labels: Sequence[Label], baseline: Targets) -> Differences:
+    """Subtract predictions from labels."""
+    differences = []
+    for k, label in enumerate(labels):
+        stress = label.stress_eV_per_A3
+        differences.append(
+            replace(
+                label,
+                energy_eV=label.energy_eV - float(baseline.energies_eV[k]),
+                forces_eV_per_A=label.forces_eV_per_A - baseline.forces_eV_per_A[k],
+                stress_eV_per_A3=None if stress is None else stress - baseline.stresses_eV_per_A3[k],
+            )
+        )
+    return Differences(tuple(differences))
 
 
 @task(version=2)

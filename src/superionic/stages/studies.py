@@ -112,6 +112,7 @@ def open_study(
     name: str,
     potential: ChosenPotential,
     *,
+    trainer: str | None = None,
     options: Mapping[str, Any] | None = None,
     rule: SplitRule | None = None,
     seed: int = 0,
@@ -127,8 +128,10 @@ def open_study(
         Name of the file in messages.
     potential
         The potential to train.
+    trainer
+        Name of the trainer; that of the potential's engine by default.
     options
-        Options of its trainer.
+        Options of the trainer.
     rule
         How to divide.
     seed
@@ -139,7 +142,7 @@ def open_study(
     bench = bench.at("study")
     from superionic.training.base import options_of
 
-    trainer = potential.identity.name
+    trainer = potential.identity.name if trainer is None else trainer
     complete = options_of(trainer, {"modal": potential.options.get("modal")}, options)
     rule = SplitRule() if rule is None else rule
     read = bench.task(
@@ -321,7 +324,7 @@ def curve(
     pool = study.split.train
     sizes = sorted(set(sizes or default_sizes(len(pool))))
     base = all_options(study)
-    epochs, patience, batch = int(base["epochs"]), base.get("patience"), int(base["batch_size"])
+    epochs, patience, batch = int(base["epochs"]), base.get("patience"), int(base.get("batch_size", len(pool)))
     fits: list[tuple[int, int, Fit]] = []
     for number in range(seeds):
         seed = study.bench.seed_for("curve", study.seed, number)

@@ -95,14 +95,16 @@ def choose_methods(trainer: str, names: Sequence[str] | None = None) -> dict[str
     CampaignFileError
         If there is no such trainer, or it lacks one of the ways.
     """
-    from superionic.registry import trainable
+    from superionic.registry import DELTA, trainable
 
     trainers = trainable()
-    if trainer not in trainers:
+    if trainer not in (DELTA, *trainers):
         raise CampaignFileError(
-            f"There is no trainer for {trainer!r}.", where="--engine", fix=f"use one of: {', '.join(trainers)}"
+            f"There is no trainer for {trainer!r}.",
+            where="--engine",
+            fix=f"use --trainer {DELTA}, which corrects any potential, or one of: {', '.join(trainers)}",
         )
-    known = trainers[trainer].methods
+    known = {DELTA: {}} if trainer == DELTA else trainers[trainer].methods
     for name in names or ():
         if name not in known:
             raise CampaignFileError(

@@ -1,4 +1,4 @@
-"""The contract that every trainer fulfils, and the lookup of a trainer by the name of its model.
+"""The contract that every trainer fulfils, and the lookup of a trainer by its name: that of a model, or ``delta``.
 
 A trainer is a module that offers five names:
 
@@ -20,6 +20,9 @@ A trainer is a module that offers five names:
 
 Importing a trainer imports no engine; :mod:`superionic.training.conformance` tests each in its engine's environment.
 ``best_weights`` can be passed as ``weights`` to :func:`superionic.potentials.base.load_potential` for the same model.
+
+The trainer ``delta`` (:mod:`superionic.training.delta`) belongs to no model: its labels are the differences between
+labels and the predictions of the potential, and its weights correct that potential.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from ase import Atoms
 
 from superionic.errors import CampaignFileError
 from superionic.labels.base import Progress
-from superionic.registry import find, trainable
+from superionic.registry import DELTA, find, trainable
 from superionic.training.dataset import LabelledSet, Targets
 
 NEEDS_REPLAY: Final = "multihead"
@@ -90,7 +93,7 @@ class Trainer(Protocol):
 
 def trainer_names() -> tuple[str, ...]:
     """Return the names of all trainers, in alphabetical order."""
-    return tuple(trainable())
+    return tuple(sorted((DELTA, *trainable())))
 
 
 def trainer(name: str) -> Trainer:
@@ -102,13 +105,15 @@ def trainer(name: str) -> Trainer:
         If there is none.
     """
     model = trainable().get(name)
-    if model is None or model.trainer is None:
+    place = "superionic.training.delta" if name == DELTA else None if model is None else model.trainer
+    if place is None:
         raise CampaignFileError(
             f"There is no trainer for the potential {name!r}.",
             where="train.trainer",
-            fix=f"Sample with a potential of one of: {', '.join(trainer_names())}; or leave out `train`.",
+            fix=f"Write trainer: {DELTA}, which corrects any potential; or sample with a potential of one of: "
+            f"{', '.join(trainable())}.",
         )
-    module: Trainer = importlib.import_module(model.trainer)
+    module: Trainer = importlib.import_module(place)
     return module
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from pydantic import Discriminator, Field, Tag, ValidationInfo, create_model, model_validator
 
 from superionic.campaign.file.presets import complete
-from superionic.registry import find, models
+from superionic.registry import DELTA, find, models
 from superionic.settings.analyse import AnalyseSettings
 from superionic.settings.base import FINE_TUNED, STUDENT, Charge, Element, Name, PresetName, at_size, is_trained
 from superionic.settings.distil import DistilSettings
@@ -388,6 +388,10 @@ class CampaignFile(Section):
             able = " or ".join(each.name for each in models().values() if each.in_lammps)
             hint = f"take md_engine: ase, or drive the run by the student or by a potential of engine {able}"
             yield Problem((*place, "md_engine"), f"{message}: they live in different environments", hint)
+        if is_trained(name) and self.train is not None and self.train.trainer == DELTA:
+            message = f"LAMMPS does not evaluate the correction that the trainer '{DELTA}' adds"
+            hint = "take md_engine: ase, or drive the run by a student, which learns from the corrected potential"
+            yield Problem((*place, "md_engine"), message, hint)
         sampler = self.sample.potential if is_trained(name) and self.sample is not None else name
         if name != STUDENT and sampler in self.potentials and self.potentials[sampler].dispersion is not None:
             message = f"LAMMPS does not evaluate the dispersion term of the potential '{sampler}'"

@@ -8,7 +8,7 @@ from typing import Final
 from superionic.conventions import dispersion_in
 from superionic.enumeration.counted import Method
 from superionic.references.values import BOEHM_2025, DENG_2025
-from superionic.registry import models
+from superionic.registry import DELTA, models
 from superionic.report.own_results import is_fine_tuned
 from superionic.report.section import Paragraph, Section, Sources
 from superionic.report.sections.conductivity import FORMS
@@ -186,6 +186,8 @@ def _training(results: Results, out: _Text) -> str:
     if train is None:
         return ""
     how = "fine-tuned from its published weights" if is_fine_tuned(results) else "trained from random weights"
+    if train.trainer == DELTA:
+        how = "corrected by a function of distance for each pair of elements, fitted to labels less its predictions"
     return (
         f"The potential was {how} ({train.trainer}). One energy per element, fitted by "
         f"least squares, brought the labels to its energy scale. The labels were split by {train.split_by} "
