@@ -32,6 +32,8 @@ from superionic.units import GPA_PER_EV_PER_A3
 FloatArray = npt.NDArray[np.float64]
 
 _CONVERGED: Final = 1.0e-10
+_SMALLEST_CURVATURE: Final = 1.0e-2
+"""Curvature of the loss along a coefficient, as a fraction of the largest, below which it is scaled as if it had that."""
 _SIGNIFICANT: Final = 2.0
 
 
@@ -218,7 +220,8 @@ def train_epochs(
     of_checks = None if checks is None else _Errors.of(checks, state.correction)
     curve = of_train.loss(state.options)
     diagonal = np.diag(curve.matrix)
-    scale = np.where(diagonal > 0.0, 1.0 / np.sqrt(np.where(diagonal > 0.0, diagonal, 1.0)), 0.0)
+    # A spline that a few distances at its edge touch has hardly any curvature, and scaled by that it would learn noise.
+    scale = 1.0 / np.sqrt(diagonal + _SMALLEST_CURVATURE * max(float(diagonal.max()), 1.0e-300))
     if state.direction is None:
         slope = scale * curve.vector
         state = replace(state, direction=slope, slope2=float(slope @ slope))
