@@ -88,6 +88,7 @@ BENCHMARKS = (
         ("li3ycl6", "--small", "--epochs", "60", "--length-ps", "2", "--teacher-ps", "0.6", "--engines", "chgnet"),
         engine="chgnet",
     ),
+    Benchmark("few_labels.py", ("{scratch}/few-labels", "--splits", "1", "--chgnet-epochs", "0"), engine="chgnet"),
     Benchmark("label_cost.py", ("test", "--frames", "20", "--alone-frames", "5"), engine="nequix"),
     Benchmark(
         "student_step.py",

@@ -112,6 +112,14 @@ def test_matgl_with_published_weights(engine_call, shared):
 
 
 @pytest.mark.slow
+@pytest.mark.engine("diep")
+def test_diep(engine_call):
+    # Single precision of a total energy of -258 eV, not of the sum over sites.
+    limits = {**SINGLE, "same_energy": 5e-6}
+    judge_all(engine_call("diep", CONFORM_ALL, {"runs": [run("diep", None, 5e-3)]}), [limits])
+
+
+@pytest.mark.slow
 @pytest.mark.engine("nequix")
 def test_nequix(engine_call):
     judge_all(engine_call("nequix", CONFORM_ALL, {"runs": [run("nequix", "test", 5e-3)]}), [SINGLE])

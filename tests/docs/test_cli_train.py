@@ -29,6 +29,7 @@ def superionic(*arguments: str, **environment: str) -> subprocess.CompletedProce
         (("curve", "labels.extxyz", "--sizes", "8;16"), "whole numbers"),
         (("search", "labels.extxyz", "--vary", "epochs"), "not an option"),
         (("compare", "labels.extxyz", "--methods", "magic"), "magic"),
+        (("compare", "labels.extxyz", "--engine", "nequix", "--trainer", "delta", "--methods", "naive"), "naive"),
         (("check", "labels.extxyz", "--engine", "nothing"), "nothing"),
     ],
 )

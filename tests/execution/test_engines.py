@@ -101,7 +101,7 @@ def test_pinned_version_of_what_is_not_pinned_is_none():
 def test_unknown_engine_is_an_error_that_names_the_known_ones():
     with pytest.raises(EngineError) as caught:
         engine_spec("vasp6")
-    assert "chgnet, gpaw, " in str(caught.value)
+    assert "chgnet, diep, gpaw, " in str(caught.value)
     assert "mace, matgl, nep89, nequix, sevennet" in str(caught.value)
 
 

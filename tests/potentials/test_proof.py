@@ -17,6 +17,7 @@ MODELS = [
     ("sevennet", "7net-mf-0/PBE"),
     ("sevennet", "7net-mf-0/R2SCAN"),
     ("nequix", "nequix-omat-1"),
+    ("diep", "diep_fold1"),
     ("nequix", "nequix-mp-1"),
 ]
 

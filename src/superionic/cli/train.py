@@ -62,7 +62,9 @@ class TrainingOptions:
 
     heading: ClassVar[str] = "Potential and trainer"
 
-    engine: Annotated[str, typer.Option(help="Potential to train: chgnet, sevennet, mace, matgl.")] = "chgnet"
+    engine: Annotated[
+        str, typer.Option(help="Potential to train: chgnet, sevennet, mace, matgl; with --trainer delta any.")
+    ] = "chgnet"
     model: Annotated[
         str | None,
         typer.Option(help="Published model of that engine, e.g. r2scan.", show_default="the engine's default"),
