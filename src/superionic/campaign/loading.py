@@ -40,7 +40,8 @@ def load_model(
     Parameters
     ----------
     name
-        ``"chgnet"``, ``"sevennet"``, ``"mace"``, ``"matgl"``, ``"nequix"``, ``"diep"``, ``"nep"``, ``"pair"`` or ``"ase"``.
+        ``"chgnet"``, ``"sevennet"``, ``"mace"``, ``"matgl"``, ``"nequix"``, ``"diep"``, ``"nep"``, ``"pair"`` or
+        ``"ase"``.
     model
         Which model of that name, such as ``"r2scan"`` of CHGNet; the usual one if None.
     threads

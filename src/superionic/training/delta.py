@@ -33,7 +33,7 @@ FloatArray = npt.NDArray[np.float64]
 
 _CONVERGED: Final = 1.0e-10
 _SMALLEST_CURVATURE: Final = 1.0e-2
-"""Curvature of the loss along a coefficient, as a fraction of the largest, below which it is scaled as if it had that."""
+"""Fraction of the largest curvature of the loss along a coefficient that is added to all of them before scaling."""
 _SIGNIFICANT: Final = 2.0
 
 
