@@ -368,7 +368,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="crystals to make structures of, divided by commas")
     parser.add_argument("--every", type=int, default=1, help="label every n-th structure of each crystal")
     parser.add_argument("--epochs", type=int, default=200, help="of the stand-in")
-    parser.add_argument("--tuning-epochs", type=int, default=40, help="of the campaigns")
+    parser.add_argument("--tuning-epochs", type=int, default=250, help="of the campaigns")
     options = parser.parse_args()
     work: Path = options.work.absolute()
     work.mkdir(parents=True, exist_ok=True)
