@@ -10,6 +10,7 @@ import pytest
 from scipy.spatial import Delaunay
 
 from superionic import Campaign
+from superionic.errors import CompositionError
 from superionic.report.composition_axes import amounts_per_unit, line_words, unit_formula
 from superionic.report.composition_map import RING_RADIUS, composition_map
 from superionic.report.sections import composition, stability
@@ -321,8 +322,7 @@ def test_formulas_are_written_for_one_formula_unit(two_axes, polymorphs):
     )
 
 
-def test_crystals_of_two_compositions_span_a_hull_without_an_axis(root, tmp_path):
-    text = """\
+TWO_CRYSTALS = """\
 superionic: 1
 name: two-crystals
 seed: 3
@@ -335,9 +335,34 @@ potentials:
   pair: {engine: pair}
 enumerate: {ewald_keep: 1}
 rank: {method: single-points, relax_top: 1, fmax_eV_per_A: 0.5, max_steps: 5, warm_start: 0}
-transport: null
+transport:
+  compositions: [Li3YBr6]
+  supercell: 1x1x2
+  temperatures_K: [900]
+  timestep_fs: 2
+  heating_ps: 0
+  nvt_before_npt_ps: 0
+  npt_ps: 0
+  production_ps: 0.4
+  save_every_fs: 20
 analyse: null
 """
-    (hull,) = Campaign.load(write_campaign(root, tmp_path, text)).run().hull
+
+
+def test_crystals_of_two_compositions_span_a_hull_without_an_axis_and_one_of_them_runs(root, tmp_path):
+    campaign = Campaign.load(write_campaign(root, tmp_path, TWO_CRYSTALS))
+    (line,) = (line for line in campaign.check().lines if line.stage == "transport")
+    assert line.work == "1 runs, 0.4 ps in all, 40 atoms", "two cells of 20 atoms, and not the mean of both crystals"
+    results = campaign.run()
+    (hull,) = results.hull
     assert set(hull.end_members) == {"Li3YCl6", "Li3YBr6"}
     assert [entry.formation_energy_eV_per_atom for entry in hull.entries] == [pytest.approx(0.0, abs=1e-12)] * 2
+    assert [run.formula for run in results.transport.runs] == ["Li3YBr6"]
+
+
+def test_a_composition_that_the_campaign_lacks_is_refused_by_the_plan(root, tmp_path):
+    text = TWO_CRYSTALS.replace("compositions: [Li3YBr6]", "compositions: [Li3YI6]")
+    with pytest.raises(CompositionError, match="no composition Li3YI6") as refused:
+        Campaign.load(write_campaign(root, tmp_path, text)).check()
+    assert refused.value.where == "transport.compositions"
+    assert set(refused.value.fix.removeprefix("name some of ").split(", ")) == {"Li3YCl6", "Li3YBr6"}

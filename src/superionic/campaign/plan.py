@@ -637,8 +637,10 @@ class _Costs:
         """Estimate one series of runs."""
         from superionic.stages.transport import lengths_at
 
-        atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
-        orderings = len({space.cell.material for space in self._of(settings.compositions)}) * settings.per_composition
+        chosen = self._of(settings.compositions)
+        times = abs(round(float(np.linalg.det(np.array(settings.supercell)))))
+        atoms = float(np.mean([space.n_atoms for space in chosen])) * times
+        orderings = len({space.cell.material for space in chosen}) * settings.per_composition
         runs = orderings * len(settings.temperatures_K) * settings.replicas
         length = 0.0
         for temperature in settings.temperatures_K:
