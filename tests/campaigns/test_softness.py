@@ -88,6 +88,7 @@ def test_labels_check_a_potential_that_is_not_trained(root, tmp_path):
     assert {row["before"] for row in rows} == {""}
     page = (campaign.report_folder / "report.html").read_text(encoding="utf-8")
     assert "the labels check the potential pair as it is" in page
+    assert "Nothing was trained on the labels: the potential pair was compared with them as it is." in page
     assert "Errors against the reference on all labels (8 structures)" in page
     assert "<th>Before" not in page
     assert "before training" not in page

@@ -170,8 +170,16 @@ def _labels(results: Results, out: _Text) -> str:
     return (
         f"Reference energies, forces and stresses were computed with {code}{version}{theory}"
         f"{sources}. A label was accepted only if it converged, is finite, has "
-        "plausible forces and distances and stems from the same settings as all others."
+        "plausible forces and distances and stems from the same settings as all others." + _check_words(results)
     )
+
+
+def _check_words(results: Results) -> str:
+    """Say what the labels were for where nothing was trained on them."""
+    if results.validate is None or results.validate.errors.before is not None:
+        return ""
+    name = results.validate.potential
+    return f" Nothing was trained on the labels: the potential {name} was compared with them as it is."
 
 
 def _parts(functional: str) -> tuple[str, ...]:
