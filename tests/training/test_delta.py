@@ -153,6 +153,15 @@ def test_noise_is_not_taken_for_knowledge():
     assert "keep that potential" in state.notes[0]
 
 
+def test_one_label_cannot_tell_whether_a_correction_is_better(trained):
+    _, labels = trained
+    state = delta.start(seed=0, options=delta.TrainOptions(epochs=20), train=labels.subset(range(6)))
+    state = delta.train_epochs(state, labels.subset(range(6)), labels.subset([6]), 20)
+    assert state.gain > 0.0
+    assert state.gain_error is None
+    assert "cannot tell" in state.notes[0]
+
+
 def test_a_correction_is_continued_or_refused(trained):
     state, labels = trained
     again = delta.start(weights=state.best_weights, seed=0, options=state.options, train=labels)

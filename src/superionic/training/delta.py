@@ -95,7 +95,7 @@ class TrainState:
         Steps taken, and the step of the lowest validation loss; without validation, the last one.
     gain, gain_error
         Mean over the validation structures of the loss at the start less that at the best epoch, and its standard
-        error.
+        error; the error is None where there is one structure.
     history
         One entry for each epoch, of which 0 is before training.
     """
@@ -132,7 +132,13 @@ class TrainState:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the reader should know, in sentences."""
-        if self.gain is None or self.gain_error is None or self.gain > _SIGNIFICANT * self.gain_error:
+        if self.gain is None:
+            return ()
+        if self.gain_error is None:
+            return (
+                "One label was held out for validation: it cannot tell whether the correction is better beyond chance.",
+            )
+        if self.gain > _SIGNIFICANT * self.gain_error:
             return ()
         words = "On labels held out for validation the correction is no better than the potential as it was"
         return (f"{words}, beyond chance: keep that potential and leave out `train`, or label more.",)
@@ -357,5 +363,5 @@ def _judged(state: TrainState, validation: LabelledSet) -> TrainState:
     for k in range(len(validation)):
         loss = _Errors.of(validation.subset([k]), state.correction).loss(state.options)
         gains.append(loss.constant - loss.at(np.asarray(state.best_coefficients)))
-    error = float(np.std(gains, ddof=1) / math.sqrt(len(gains))) if len(gains) > 1 else 0.0
+    error = float(np.std(gains, ddof=1) / math.sqrt(len(gains))) if len(gains) > 1 else None
     return replace(state, gain=float(np.mean(gains)), gain_error=error)
