@@ -137,6 +137,8 @@ def main() -> int:
     files = sorted(options.folder.glob("*.cif"))[options.first :: options.every][: options.limit]
     if options.only is not None:
         files = [options.folder / f"{name}.cif" for name in options.only.split(",")]
+    if not files:
+        parser.error(f"{options.folder} holds no CIF")
     counts: Counter[tuple[str, str]] = Counter()
     with tempfile.TemporaryDirectory() as scratch:
         work = options.work or Path(scratch)

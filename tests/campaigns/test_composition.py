@@ -366,3 +366,8 @@ def test_a_composition_that_the_campaign_lacks_is_refused_by_the_plan(root, tmp_
         Campaign.load(write_campaign(root, tmp_path, text)).check()
     assert refused.value.where == "transport.compositions"
     assert set(refused.value.fix.removeprefix("name some of ").split(", ")) == {"Li3YCl6", "Li3YBr6"}
+
+
+def test_errors_on_labels_are_listed_by_formula_along_an_axis(polymorphs):
+    by = polymorphs.results.validate.errors.by
+    assert {row.value for row in by if row.by == "composition"} == {"Li3YCl6", "Li3Y(BrCl)3"}

@@ -406,11 +406,6 @@ class Snapshot:
         """Name of its crystal; ``"finished"`` for a finished label."""
         return FINISHED if self.ordering is None else self.ordering.material.crystal
 
-    @property
-    def composition(self) -> str:
-        """Values on the composition axes, or the formula if there are none."""
-        return self.formula if self.ordering is None else self.ordering.material.composition_label or self.formula
-
 
 @dataclass(frozen=True)
 class WithSnapshots(Generic[R]):

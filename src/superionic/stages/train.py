@@ -267,7 +267,7 @@ def options_for(settings: TrainSettings, pretrained: ChosenPotential) -> tuple[s
 def group_of(snapshot: Snapshot, split_by: str) -> str:
     """Return the name of a snapshot's group, which the split never divides: its run, ordering or composition."""
     if split_by == "composition":
-        return snapshot.composition
+        return snapshot.formula
     if split_by == "ordering" and snapshot.ordering is not None:
         return snapshot.ordering.id
     return snapshot.run

@@ -102,7 +102,7 @@ def _cautions(settings: ValidateSettings, errors: ErrorMetrics) -> Iterator[str]
 def kinds_of(labelled: Sequence[Snapshot]) -> dict[str, list[str | float | None]]:
     """Return composition, phase and temperature of snapshots, by which errors are also listed."""
     return {
-        "composition": [snapshot.composition for snapshot in labelled],
+        "composition": [snapshot.formula for snapshot in labelled],
         "phase": [snapshot.phase for snapshot in labelled],
         "temperature_K": [snapshot.temperature_K for snapshot in labelled],
     }
