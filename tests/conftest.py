@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,19 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no reference data beside the repository")
     return folder
+
+
+@pytest.fixture
+def fake_vasp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Put tests/labels/fake_vasp.py in the place of VASP, with POTCARs of Li, Y and Cl."""
+    for name, title in {"Li_sv": "10Sep2004", "Y_sv": "25May2007", "Cl": "06Sep2000"}.items():
+        folder = tmp_path / "psp" / "potpaw_PBE.54" / name
+        folder.mkdir(parents=True)
+        (folder / "POTCAR").write_text(f"  PAW_PBE {name} {title}\n 3.0\n End of Dataset\n")
+    monkeypatch.setenv("PMG_VASP_PSP_DIR", str(tmp_path / "psp"))
+    monkeypatch.setenv("SUPERIONIC_VASP", f"{sys.executable} {ROOT / 'tests' / 'labels' / 'fake_vasp.py'}")
+    monkeypatch.delenv("FAKE_VASP", raising=False)
+    return monkeypatch
 
 
 @pytest.fixture(scope="session")

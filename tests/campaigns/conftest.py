@@ -73,7 +73,9 @@ rank: {{potential: pair, relax_top: 2, fmax_eV_per_A: 0.3, max_steps: 30, warm_s
 hull: {{formula_unit: Li3YCl6}}
 dft: {{engine: "potential:softer", relax: 1, single_points: 2, fmax_eV_per_A: 0.05, max_steps: 20, segment_steps: 7}}
 select: {{compositions: [Li3YCl6, Li3YBr3Cl3], count: 2}}
-sample: {{potential: pair, temperatures_K: [600], replicas: 1, timestep_fs: 2, equilibration_ps: 0.1, production_ps: 0.2, snapshots: 2}}
+sample:
+  {{potential: pair, temperatures_K: [600], replicas: 1, timestep_fs: 2, equilibration_ps: 0.1, production_ps: 0.2,
+   snapshots: 2}}
 label: {{engine: "potential:softer"}}
 validate: {{potential: pair}}
 transport:

@@ -2,7 +2,8 @@
 
 Its energies are those of superionic's pair potential. ``FAKE_VASP`` in the environment makes it misbehave: ``crash``,
 ``killed``, ``cut`` (the file ends in the middle), ``shuffled`` (atoms in another order), ``foreign`` (another cell),
-``encut`` (another cutoff), ``converges:TAG=VALUE`` (only with that tag in the INCAR, e.g. ``converges:ALGO=All``).
+``encut`` (another cutoff), ``converges:TAG=VALUE`` (only with that tag in the INCAR, e.g. ``converges:ALGO=All``),
+``pulay`` (a pressure that is too low by 0.1 kB for each eV that the cutoff lacks to 1000 eV).
 """
 
 from __future__ import annotations
@@ -167,6 +168,8 @@ def main() -> None:
         symbols, scaled, forces = symbols[::-1], scaled[::-1], forces[::-1]
     if mode == "foreign":
         cell = cell * 1.01
+    if mode == "pulay":
+        stress = stress - 0.1 * (1000.0 - float(echo["ENCUT"])) * np.eye(3)
     if mode == "encut":
         tags["ENMAX"] = 400.0
     text = vasprun_text(

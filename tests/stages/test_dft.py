@@ -111,15 +111,8 @@ def test_energies_of_a_method_that_scales_all_of_them_scale_and_geometries_stay(
     assert [entry.identity for entry in relaxed.diagram.entries] == [lowest.identity]
 
 
-def test_vasp_relaxes_as_the_potential_that_stands_in_for_it(root, tmp_path, monkeypatch):
-    for name, title in {"Li_sv": "10Sep2004", "Y_sv": "25May2007", "Cl": "06Sep2000"}.items():
-        folder = tmp_path / "psp" / "potpaw_PBE.54" / name
-        folder.mkdir(parents=True)
-        (folder / "POTCAR").write_text(f"  PAW_PBE {name} {title}\n 3.0\n End of Dataset\n")
-    monkeypatch.setenv("PMG_VASP_PSP_DIR", str(tmp_path / "psp"))
-    fake = root / "tests" / "labels" / "fake_vasp.py"
-    monkeypatch.setenv("SUPERIONIC_VASP", f"{sys.executable} {fake}")
-    monkeypatch.delenv("FAKE_VASP", raising=False)
+@pytest.mark.usefixtures("fake_vasp")
+def test_vasp_relaxes_as_the_potential_that_stands_in_for_it(root, tmp_path):
     steps = "relax: 1, max_steps: 2, segment_steps: 1"
     of_vasp = steps + ", kpoint_spacing_per_A: 0.8, vasp: {version: 6.3.2}"
     _, vasp, _ = run(campaign(root, tmp_path / "vasp", ranks="softer", method="vasp", more=of_vasp))

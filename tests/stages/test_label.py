@@ -222,3 +222,22 @@ def test_the_gates_compare_labels_with_dispersion_with_a_potential_that_has_lear
     assert dispersed.bare.options == {}
     assert dispersed.bare.identity.energy_convention == "pair potential"
     assert teacher.bare is teacher
+
+
+@pytest.mark.parametrize(("mode", "stress_GPa"), [("", 0.0), ("pulay", -0.9)])
+def test_a_cutoff_that_is_too_low_is_seen_at_a_higher_one(
+    workbench: Callable[..., Workbench], fake_vasp: pytest.MonkeyPatch, mode: str, stress_GPa: float
+) -> None:
+    fake_vasp.setenv("FAKE_VASP", mode)
+    bench = workbench()
+    chosen = settings(engine="vasp", ecut_eV=300, kpoint_spacing_per_A=0.8, vasp={"version": "6.3.2"})
+    structures = rattled(3)
+    del structures[0][[atom.index for atom in structures[0] if atom.symbol == "Y"]]
+    result = label.run(chosen, bench, snapshots(bench, structures), None, "").result
+    (check,) = result.cutoff  # the second structure alone has all three elements
+    assert (check.label, check.ecut_eV) == ("snapshot 1", 390.0)
+    assert check.stress_GPa == pytest.approx(stress_GPa, abs=1e-6)
+    assert check.mae_force_meV_per_A == pytest.approx(0.0, abs=1e-6)
+    assert [words.partition(",")[0] for words in result.cutoff_cautions] == ["The cutoff of the labels"] * (mode != "")
+    off = label.run(chosen.model_copy(update={"cutoff_check": None}), bench, snapshots(bench, structures), None, "")
+    assert off.result.cutoff == ()

@@ -28,6 +28,7 @@ from superionic.settings.inputs import chosen_dispersion
 from superionic.settings.learn import Learning, learning_of
 from superionic.settings.sample import SampleSettings
 from superionic.settings.stages import STAGES, Stage
+from superionic.stages.cutoff import PLANE_WAVE_ENGINES
 from superionic.stages.labelling import seconds_of_label
 
 if TYPE_CHECKING:
@@ -528,6 +529,10 @@ class _Costs:
         count, tests = self._labels() + self._tests()[1], self._tests()[1]
         seconds = count * seconds_of_label(settings, self._atoms)
         work = f"{count} labels by {settings.engine} ({settings.functional}, {settings.ecut_eV:g} eV)"
+        if settings.cutoff_check is not None and settings.engine in PLANE_WAVE_ENGINES:
+            ecut_eV = settings.cutoff_check.factor * settings.ecut_eV
+            seconds += seconds_of_label(settings.model_copy(update={"ecut_eV": ecut_eV}), self._atoms)
+            work += f", and one at {ecut_eV:g} eV to check the cutoff"
         if settings.engine == "vasp":
             work += ", whose cost is not estimated"
         elif settings.engine == "finished":

@@ -244,6 +244,33 @@ class Rejection:
     key: str
 
 
+@dataclass(frozen=True)
+class CutoffCheck:
+    """One structure labelled anew at a higher plane-wave cutoff: the higher label less the one used.
+
+    Attributes
+    ----------
+    label, formula
+        Name of the structure, and its formula.
+    ecut_eV
+        The higher cutoff.
+    energy_meV_per_atom
+        Difference of the energy. Most of it is the same for all structures of a composition.
+    mae_force_meV_per_A, max_force_meV_per_A
+        Mean and largest absolute difference of a component of the forces.
+    stress_GPa
+        Mean difference of the normal components of the stress, tension positive; None without stress.
+    """
+
+    label: str
+    formula: str
+    ecut_eV: float
+    energy_meV_per_atom: float
+    mae_force_meV_per_A: float
+    max_force_meV_per_A: float
+    stress_GPa: float | None
+
+
 @dataclass(frozen=True, repr=False)
 class LabelResult(Shown):
     """The labels of one round.
@@ -262,6 +289,10 @@ class LabelResult(Shown):
         Structures not worth a label, files without labels, and labels refused by the gates.
     failures
         Calculations that gave no label.
+    cutoff
+        Structures labelled anew at a higher cutoff, in the first round.
+    cutoff_cautions
+        How far these are above the limits of the settings, in words.
     """
 
     round: int
@@ -272,6 +303,8 @@ class LabelResult(Shown):
     n_accepted: int
     rejected: tuple[Rejection, ...]
     failures: tuple[Failure, ...]
+    cutoff: tuple[CutoffCheck, ...] = ()
+    cutoff_cautions: tuple[str, ...] = ()
 
 
 # ---- training and validation ----------------------------------------------------------------------------------------

@@ -213,6 +213,18 @@ class ReferenceMethodSettings(StageSection):
             yield Problem(path, f"the energies of the potential '{name}' have dispersion already", "leave it out")
 
 
+class CutoffCheckSettings(Section):
+    """A few labels made anew at a higher plane-wave cutoff, which show whether `ecut_eV` suffices."""
+
+    factor: Annotated[float, Field(gt=1, le=4)] = Field(default=1.3, description="The higher cutoff, over `ecut_eV`.")
+    max_force_meV_per_A: Positive = Field(
+        default=10.0, description="Mean absolute change of the forces above which the report warns."
+    )
+    max_stress_GPa: Positive = Field(
+        default=0.5, description="Change of the mean normal stress above which the report warns."
+    )
+
+
 class LabelSettings(ReferenceMethodSettings):
     """Reference energies, forces and stresses of the snapshots."""
 
@@ -232,6 +244,11 @@ class LabelSettings(ReferenceMethodSettings):
         default_factory=FinishedSettings, description="Finished calculations that join the labels."
     )
     gates: GateSettings = Field(default_factory=GateSettings, description="What a label must pass.")
+    cutoff_check: CutoffCheckSettings | None = Field(
+        default_factory=CutoffCheckSettings,
+        description="The fewest structures that have all elements are labelled anew at a higher cutoff, with GPAW and "
+        "VASP; null for no such check.",
+    )
 
     @rule
     def _finished_labels_are_named(self) -> Iterator[Problem]:

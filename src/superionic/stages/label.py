@@ -19,6 +19,7 @@ from superionic.labels.gates import Gates, Verdict
 from superionic.labels.imports import Imported
 from superionic.results.learning import LabelResult, Rejection
 from superionic.stages.base import FINISHED, ChosenPotential, Snapshot, WithSnapshots, Workbench, failures_of
+from superionic.stages.cutoff import check_cutoff, cutoff_cautions
 from superionic.stages.fitting import Data
 from superionic.stages.labelling import ChosenLabeller, dispersion_task
 from superionic.stages.predictions import predictions
@@ -89,10 +90,11 @@ def run(
     bench = bench.at("label")
     labeller = None if settings.engine == FINISHED else ChosenLabeller.of(settings, stand_in)
     made = _Made() if labeller is None else _labelled(settings, bench, snapshots, labeller, round_label)
+    checks, unchecked = check_cutoff(settings, bench, made.snapshots) if number == 1 else ((), ())
     finished = _finished(settings, bench) if number == 1 else _Made()
     labelled = (*finished.snapshots, *made.snapshots)
     refused = (*finished.refused, *made.refused)
-    term, failures = chosen_dispersion(settings.dispersion), made.failures
+    term, failures = chosen_dispersion(settings.dispersion), (*made.failures, *unchecked)
     # The gates compare labels with predictions: both with dispersion, or both without.
     first = baseline_potential is not None and dispersion_in(baseline_potential.identity.energy_convention) is not None
     if term is not None and first:
@@ -136,6 +138,8 @@ def run(
         n_accepted=len(accepted),
         rejected=(*refused, *rejected),
         failures=failures,
+        cutoff=checks,
+        cutoff_cautions=tuple(cutoff_cautions(settings, checks)),
     )
     return WithSnapshots(result, accepted)
 

@@ -86,7 +86,11 @@ def section(results: Results) -> Section:
         return Section(KEY, _TITLE, [Paragraph("The potential was not trained in this campaign.", "missing")])
     blocks: list[Block] = []
     if results.label:
-        blocks += [Paragraph(_label_words(results.label)), _reference_table(results.label)]
+        blocks += [
+            Paragraph(_label_words(results.label)),
+            _reference_table(results.label),
+            _cutoff_table(results.label),
+        ]
     blocks += [_selected_table(results), _sampling_table(results)]
     if results.learning is not None:
         blocks += [Paragraph(f"The active loop ended: {results.learning.ended}."), _exploration_table(results.learning)]
@@ -115,6 +119,8 @@ def doubts(results: Results) -> Iterator[Statement]:
     yield from _about_learning(results)
     if results.label:
         yield from _about_labels(results.label[-1].reference)
+        for words in (words for labels in results.label for words in labels.cutoff_cautions):
+            yield Statement("warning", f"{words}.", "cutoff of the labels is too low")
     if results.rungs is not None:
         yield Statement("info", f"Of the rungs of the ladder, {going_on(results.rungs)}")
     if results.train:
@@ -243,6 +249,23 @@ def _reference_table(labels: Sequence[LabelResult]) -> Table:
         rows += [[name, value or UNKNOWN] for name, value in named]
         rows += [[name.replace("_", " "), value] for name, value in setting_rows(reference.settings)]
     return Table("Reference method of the labels.", ["Setting", "Value"], rows)
+
+
+def _cutoff_table(labels: Sequence[LabelResult]) -> Table:
+    return table_of(
+        "Labels made anew at a higher plane-wave cutoff: their values less those of the labels used.",
+        [check for one in labels for check in one.cutoff],
+        [
+            ("Structure", lambda one: one.label),
+            ("Composition", lambda one: formula_text(one.formula)),
+            ("Cutoff, eV", lambda one: f"{one.ecut_eV:g}"),
+            ("Energy, meV/atom", lambda one: number(one.energy_meV_per_atom)),
+            ("Forces, mean, meV/Å", lambda one: number(one.mae_force_meV_per_A)),
+            ("Forces, largest, meV/Å", lambda one: number(one.max_force_meV_per_A)),
+            ("Mean normal stress, GPa", lambda one: UNKNOWN if one.stress_GPa is None else number(one.stress_GPa)),
+        ],
+        numeric=range(2, 7),
+    )
 
 
 def _selected_table(results: Results) -> Table:
