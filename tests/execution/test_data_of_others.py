@@ -140,7 +140,6 @@ NONE = "transport: null\nanalyse: null\n"
             "rank: {potential: pair, compare_with: [quick], compare_after: relaxation}\n" + NONE,
             "rank.relax_cell: false",
         ),
-        ("rank: {potential: pair, prescreen: quick, prescreen_steps: 5}\n" + NONE, "rank.relax_cell: false"),
         (RIGID + "transport: {temperatures_K: [600, 700, 800]}\n", "transport.npt_ps: 0"),
         (RIGID + "transport: {potential: quick, npt_ps: 5, temperatures_K: [600, 700, 800]}\n", "transport.npt_ps: 0"),
     ],
@@ -157,6 +156,7 @@ def test_no_cell_follows_its_pressure(root, tmp_path, home, rest, fix):
     [
         RIGID + NONE,
         "rank: {potential: pair, compare_with: [quick]}\n" + NONE,
+        "rank: {potential: pair, prescreen: quick, prescreen_steps: 5}\n" + NONE,
         RIGID + "transport: {npt_ps: 0, temperatures_K: [600, 700, 800]}\n",
         RIGID + "transport: {potential: pair, temperatures_K: [600, 700, 800]}\n",
     ],

@@ -17,7 +17,6 @@ from superionic.registry import models
 
 if TYPE_CHECKING:
     from superionic.campaign.file.schema import CampaignFile
-    from superionic.engine_spec import DataSpec
     from superionic.stages.base import ChosenPotential
 
 PROOF = "superionic.potentials.proof:prove_file"
@@ -71,17 +70,11 @@ def choose_potential(
     return ChosenPotential(name, identity, identity.model, settings)
 
 
-def data_of(potential: ChosenPotential) -> DataSpec | None:
-    """Return the published data file that holds the potential, recognised by its checksum; None if there is none."""
-    of_model = models()[potential.identity.name].data
-    return next((data for data in of_model if data.sha256 == potential.identity.checkpoint_sha256), None)
-
-
 def cautions(potentials: Mapping[str, ChosenPotential]) -> dict[str, str]:
     """Return what users should know about potentials before using them, by their names in the campaign."""
     by_name = {}
     for name, potential in potentials.items():
-        data = data_of(potential)
+        data = potential.data
         caution = models()[potential.identity.name].caution if data is None else data.caution
         if caution is not None:
             by_name[name] = caution
@@ -93,15 +86,14 @@ def refuse_moving_cells(file: CampaignFile, potentials: Mapping[str, ChosenPoten
     first = next(iter(file.potentials), None)
     rank, sample, distil = file.rank, file.sample, file.distil
     for name, potential in potentials.items():
-        data = data_of(potential)
+        data = potential.data
         if data is None or not data.rigid_cell:
             continue
         ranks = rank is not None and (rank.potential or first) == name
         uses = []
         if rank is not None and rank.relax_cell:
-            screens = rank.prescreen == name and rank.prescreen_steps > 0
             compares = name in rank.compare_with and rank.compare_after == "relaxation"
-            if ranks or screens or compares:
+            if ranks or compares:
                 uses.append("rank.relax_cell: false")
         if sample is not None and sample.npt_ps > 0 and (sample.potential == name or (not sample.potential and ranks)):
             uses.append("sample.npt_ps: 0")
@@ -129,7 +121,7 @@ def needed_engines(file: CampaignFile, potentials: Mapping[str, ChosenPotential]
     """Return the engine environments that a campaign needs, in alphabetical order."""
     needed = {potential.engine for potential in potentials.values()}
     for potential in potentials.values():
-        data = data_of(potential)
+        data = potential.data
         if data is not None and potential.options.get("file") == data.kept_name:
             needed.add(data.name)
     needed |= {method.engine for method in file.reference_methods.values()} & {"gpaw", "tblite"}

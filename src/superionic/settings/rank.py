@@ -55,8 +55,8 @@ class RankSettings(StageSection):
     )
     prescreen_steps: Annotated[int, Field(ge=0)] = Field(
         default=0,
-        description="Steps by which the cheap potential relaxes each ordering; 0 for a single point. The ranking goes "
-        "on from what it gives.",
+        description="Steps by which the cheap potential relaxes each ordering (positions alone, if it is unfit for "
+        "cells, as NEP89 is); 0 for a single point. The ranking goes on from what it gives.",
     )
     prescreen_audit: CountOrZero = Field(
         default=10,

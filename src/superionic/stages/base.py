@@ -25,11 +25,13 @@ from superionic.execution.codec import canonical_json
 from superionic.execution.runner import Failure, Outcome, Runner
 from superionic.execution.task import Call, Context, Task, ref_of
 from superionic.potentials.base import PotentialIdentity
+from superionic.registry import models
 from superionic.results.identity import Material, Ordering, ReferencePhase, Run
 from superionic.transport.observables.volumes import MeanCell, VolumeTrace
 
 if TYPE_CHECKING:
     from superionic.dynamics.relax import Relaxation
+    from superionic.engine_spec import DataSpec
     from superionic.labels.base import Label
     from superionic.potentials.base import Potential
     from superionic.results.campaign import Results
@@ -78,6 +80,12 @@ class ChosenPotential:
     def tuned(self, weights: Weights) -> ChosenPotential:
         """Return this potential with fine-tuned weights."""
         return replace(self, name=FINE_TUNED, weights=weights, identity=replace(self.identity, fine_tuned=True))
+
+    @property
+    def data(self) -> DataSpec | None:
+        """The published data file that holds the potential, recognised by its checksum; None if there is none."""
+        known = models()[self.identity.name].data
+        return next((data for data in known if data.sha256 == self.identity.checkpoint_sha256), None)
 
     @property
     def bare(self) -> ChosenPotential:

@@ -75,6 +75,9 @@ def _screen_by_potential(
             else:
                 member.prescreen_eV_per_atom = energy.energy_eV_per_atom
         return
+    data = bench.potentials[by].data
+    if data is not None and data.rigid_cell:
+        settings = settings.model_copy(update={"relax_cell": False})
     cheap = Relaxations(bench, bench.potentials[by], settings, f" by {by}")
     trials = [Member(member.candidate, member.start) for member in members]
     cheap.advance(trials, settings.prescreen_steps, "pre-screen")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -54,14 +55,15 @@ class RefinedCell:
         lengths, angles = parameters(np.asarray(crystal.cell_A))
         return cls(lengths, angles, crystal.volume_A3, amounts, math.gcd(*whole) if near and whole else 1)
 
-    def is_of(self, composition: Mapping[str, float]) -> bool:
+    def is_of(self, composition: Mapping[str, float] | Mapping[str, Fraction]) -> bool:
         """Whether a composition (atoms of each element, in any number of cells) is close to the refined one."""
-        total, own = sum(composition.values()), sum(self.composition.values())
+        amounts = {element: float(amount) for element, amount in composition.items()}
+        total, own = sum(amounts.values()), sum(self.composition.values())
         if not (total > 0.0 and own > 0.0):
             return False
         shares = [
-            abs(composition.get(element, 0.0) / total - self.composition.get(element, 0.0) / own)
-            for element in {*composition, *self.composition}
+            abs(amounts.get(element, 0.0) / total - self.composition.get(element, 0.0) / own)
+            for element in {*amounts, *self.composition}
         ]
         return 0.5 * sum(shares) <= _OTHER_ATOMS
 
