@@ -20,7 +20,8 @@ from superionic.results.student import DistilResult
 from superionic.settings.distil import DistilSettings, resolved
 from superionic.stages import distil
 from superionic.stages.base import Candidate, ChosenPotential
-from superionic.stages.distil.seeds import seeds_of, starts_of
+from superionic.stages.distil.seeds import in_refined_cells, seeds_of, starts_of
+from superionic.structures.io.files import read_crystal
 
 TEACHER = ChosenPotential("pair", describe_potential("pair"))
 STUDENT = {"n_radial": 4, "n_angular": 3, "basis_radial": 6, "basis_angular": 6, "l_max": 2, "n_neurons": 10}
@@ -84,6 +85,15 @@ def crystal(bench) -> Candidate:
     made = bench.at("enumerate").task("crystal", crystal_task.of(a_A=5.3))
     ordering = Ordering(OrderedCell(Material("salt")), 0)
     return Candidate(ordering, made.result, formula="LiCl", n_atoms=8, relaxed_eV_per_atom=-1.0)
+
+
+def test_the_refined_cell_is_that_of_the_refined_composition_alone(root):
+    host = read_crystal(root / "examples" / "li3ycl6" / "li3ycl6_p-3m1.cif")
+    orderings = [
+        Candidate(Ordering(OrderedCell(Material("p-3m1")), number), None, formula=formula)
+        for number, formula in enumerate(("Li9Y3Cl18", "Li3YCl6", "Li3YBr3Cl3", "Li3YBr6"))
+    ]
+    assert list(in_refined_cells(orderings, {"p-3m1": host})) == [one.id for one in orderings[:2]]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from superionic.campaign.results import gather
 from superionic.campaign.sizes import rank_by_sizes
 from superionic.campaign.spaces import crystal_text, end_members, fitting_spaces, replacements
 from superionic.campaign.walk import StopHere, Walk
-from superionic.chemistry import parse_formula
 from superionic.errors import StageError
 from superionic.results.teachers import FurtherTeacher
 from superionic.results.transport import FurtherSeries
@@ -35,7 +34,6 @@ from superionic.stages import (
     volumes,
 )
 from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, Earlier
-from superionic.structures.crystal.refined_cell import RefinedCell
 
 if TYPE_CHECKING:
     from superionic.results.ranking import RankResult
@@ -248,13 +246,7 @@ class Flow(Walk):
             return ()
         self.at("distil")
         settings = resolved(self.file.distil, self.file.student_transport)
-        # The refined cell is that of its own composition; elsewhere on an axis what relaxation gives is nearer.
-        refined = {name: RefinedCell.of(crystal) for name, crystal in self.crystals.items()}
-        crystal_cells = {
-            ordering.id: ordering.structure
-            for ordering in self.outputs.enumerate[-1].candidates
-            if refined[ordering.material.crystal].is_of(parse_formula(ordering.formula))
-        }
+        crystal_cells = distil.in_refined_cells(self.outputs.enumerate[-1].candidates, self.crystals)
 
         def of(name: str | None, bench: Workbench) -> tuple[DistilOutput, tuple[ChosenPotential, ...], bool]:
             teacher = last if name in (None, FINE_TUNED) else self.potential(name)

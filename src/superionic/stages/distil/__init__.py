@@ -45,11 +45,12 @@ from superionic.stages.distil.data import (
 )
 from superionic.stages.distil.gate import compared, held_out_set, predictions_of, verdict_task_of
 from superionic.stages.distil.learning import STUDENT, FinishedStudent, Fit, collected_frames, explore, fit, student_of
+from superionic.stages.distil.seeds import in_refined_cells
 
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
 
-__all__ = ["STUDENT", "DistilOutput", "committee_of", "run"]
+__all__ = ["STUDENT", "DistilOutput", "committee_of", "in_refined_cells", "run"]
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms
 
+from superionic.chemistry import parse_formula
 from superionic.dynamics.monitors import Limits
 from superionic.dynamics.relax import relax
 from superionic.execution.task import Context, Task, task
 from superionic.results.identity import Rows
 from superionic.stages.base import Candidate, ChosenPotential, Workbench, grouped, load, lowest_of_each, spread
 from superionic.stages.distil.data import LabelledBatch, frames_of, labels_of, nvt
+from superionic.structures.crystal.refined_cell import RefinedCell
 from superionic.training.distillation import PackedStructures, close_contacts, distorted_structures, pack_structures
 
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
+    from superionic.structures.crystal.disordered import DisorderedCrystal
 
 _FMAX_EV_PER_A = 0.05
 _FEWEST_OF_EACH = 3
@@ -60,6 +63,19 @@ class Seeds:
     contacts: int
     frames: int
     relaxed: int
+
+
+def in_refined_cells(orderings: Sequence[Candidate], crystals: Mapping[str, DisorderedCrystal]) -> dict[str, Atoms]:
+    """Return the structures, by names, of orderings whose composition is that of the refined crystal.
+
+    Elsewhere on a composition axis the refined cell is that of another compound, and what relaxation gives is nearer.
+    """
+    refined = {name: RefinedCell.of(crystal) for name, crystal in crystals.items()}
+    return {
+        ordering.id: ordering.structure
+        for ordering in orderings
+        if refined[ordering.material.crystal].is_of(parse_formula(ordering.formula))
+    }
 
 
 def starts_of(
