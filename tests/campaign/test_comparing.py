@@ -6,9 +6,11 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
@@ -115,6 +117,23 @@ def test_any_models_are_evaluated_on_any_sets_with_one_shift_for_each_model(labe
         evaluate_command(["pair"])
 
 
+def test_corrections_by_element_are_no_error(labels, tmp_path):
+    frames, potential = read(labels[0], ":3"), load_potential("pair")
+    salts = [bulk("LiCl", "rocksalt", a=5.1 + 0.05 * n, cubic=True) for n in range(3)]
+    for atoms in salts:
+        made = potential.evaluate(atoms)
+        atoms.calc = SinglePointCalculator(
+            atoms, energy=made.energy_eV - SHIFT_EV_PER_ATOM * len(atoms), forces=made.forces_eV_per_A
+        )
+    for atoms in [*frames, *salts]:
+        atoms.calc.results["energy"] += 0.6 * atoms.get_chemical_symbols().count("Cl")
+    write(tmp_path / "both.extxyz", [*frames, *salts])
+    (pair,) = compare_models([tmp_path / "both.extxyz"], ["pair"]).models
+    assert pair.errors.mae_energy_meV_per_atom == pytest.approx(0.0, abs=1e-4)
+    by_set = evaluate_models(["pair"], [tmp_path / "both.extxyz"])
+    assert by_set.rows[0].errors.mae_energy_meV_per_atom == pytest.approx(0.0, abs=1e-4)
+
+
 def candidate(name, *, energy_meV, force_meV, slope, cost_us, bias_GPa=0.0, n=20):
     """A candidate whose errors are computed from values that have just these."""
     rng = np.random.default_rng(1)
@@ -145,6 +164,15 @@ def test_each_purpose_has_its_own_best():
         "sampling": "quick",  # the soft one would be faster, but what it shows is that of a hotter crystal
         "teacher": "exact",
     }
+
+
+def test_what_is_unfit_for_cells_teaches_nothing_and_may_sample_in_them():
+    first_look = replace(candidate("first look", energy_meV=1.0, force_meV=20, slope=1.0, cost_us=20), rigid_cell=True)
+    exact = candidate("exact", energy_meV=1.1, force_meV=22, slope=0.99, cost_us=8000)
+    ranking, sampling, teacher = advise([first_look, exact])
+    assert (ranking.name, sampling.name, teacher.name) == ("exact", "first look", "exact")
+    assert "keep cells as they are" in sampling.reason
+    assert {advice.name for advice in advise([first_look])} == {None}
 
 
 def test_few_labels_and_a_pressure_that_is_off_are_said():

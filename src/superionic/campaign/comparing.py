@@ -1,7 +1,8 @@
 """Which potential for what? Candidates measured on labels of a reference method, and a recommendation with its reason.
 
 A model's rank among universal potentials says little of the crystal at hand; some twenty labels of it say much.
-Energies are compared after one shift per atom for each model, since a constant is felt by no difference of energies.
+Energies are compared after a shift of each element for each model: zeros of energy and corrections by element, such as
+the Materials Project's of anions, are no error of a model.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from superionic.conventions import dispersion_in, same_dispersion
 from superionic.errors import CompositionError, EngineError, PotentialError, StructureError, SuperionicError
-from superionic.training.dataset import Targets
+from superionic.training.dataset import Targets, composition_of, fit_element_references
 from superionic.training.metrics import SOFT_BELOW, ErrorMetrics, errors
 
 if TYPE_CHECKING:
@@ -51,15 +52,17 @@ class ComparedModel:
     energy_convention
         What its energies are.
     errors
-        Against the labels, after :attr:`shift_eV_per_atom` was taken off its energies.
+        Against the labels, after the shifts of the elements that explain most of the difference in energy.
     shift_eV_per_atom
-        Mean of its energy less that of the reference.
+        Mean of its energy less that of the reference, before these.
     cpu_us_per_atom
         CPU time of an evaluation, in µs per atom.
     failures
         Why structures were left out; an evaluation that fails counts against no error.
     caution
         What users should know about it.
+    rigid_cell
+        Whether it is unfit for pressure and cells, so that it may neither teach nor relax cells.
     """
 
     name: str
@@ -70,6 +73,7 @@ class ComparedModel:
     cpu_us_per_atom: float
     failures: tuple[str, ...] = ()
     caution: str | None = None
+    rigid_cell: bool = False
 
 
 @dataclass(frozen=True)
@@ -200,7 +204,7 @@ class SetErrors:
     set
         Name of the set: that of its file or folder.
     errors
-        After one shift per atom, the same for all sets of a potential, was taken off its energies.
+        After a shift of each element, the same for all sets of a potential, was taken off its energies.
     """
 
     model: str
@@ -269,7 +273,7 @@ def evaluate_models(models: Sequence[str], sets: Sequence[str | Path]) -> Evalua
     for model in models:
         chosen, timed = _predicted(model, reference.structures)
         known = reference.for_potential(model, chosen.identity).subset(timed.evaluated)
-        shifts[model], shifted = _shifted(timed.targets, known)
+        shifts[model], shifted = _shifted(timed.targets, known, reference.of(timed.evaluated))
         for name in names:
             members = [i for i, number in enumerate(timed.evaluated) if of_set[number] == name]
             if members:
@@ -285,7 +289,7 @@ def advise(models: Sequence[ComparedModel]) -> tuple[Advice, ...]:
     A teacher labels some hundred structures, so its cost hardly counts: the candidate with the smallest force error.
     Ranking takes thousands of relaxations, and only energy differences matter: the fastest of those nearly as accurate
     as the best. Sampling drives long runs whose structures are labelled again: the fastest of those that are not soft
-    and have at most twice the smallest force error.
+    and have at most twice the smallest force error. What is unfit for cells may sample at constant volume alone.
     """
 
     def advice(purpose: str, model: ComparedModel, reason: str) -> Advice:
@@ -294,11 +298,15 @@ def advise(models: Sequence[ComparedModel]) -> tuple[Advice, ...]:
     def cost(model: ComparedModel) -> float:
         return model.cpu_us_per_atom
 
+    fit = [model for model in models if not model.rigid_cell]
+    if not fit:
+        unfit = "what was compared is unfit for pressure and cells"
+        return tuple(Advice(purpose, None, unfit) for purpose in ("ranking", "sampling", "teacher"))
     forces = {model.name: model.errors.mae_force_meV_per_A for model in models}
-    energies = {model.name: model.errors.mae_energy_meV_per_atom for model in models}
-    best, least = min(models, key=lambda model: forces[model.name]), min(filter(math.isfinite, energies.values()))
+    energies = {model.name: model.errors.mae_energy_meV_per_atom for model in fit}
+    best, least = min(fit, key=lambda model: forces[model.name]), min(filter(math.isfinite, energies.values()))
     teacher = advice("teacher", best, f"the smallest error of forces, {forces[best.name]:.0f} meV/Å")
-    fast = min((model for model in models if energies[model.name] <= _AS_GOOD * least), key=cost)
+    fast = min((model for model in fit if energies[model.name] <= _AS_GOOD * least), key=cost)
     of_energies = f"{energies[fast.name]:.1f} meV/atom, where the best has {least:.1f}, at {cost(fast):.0f} µs per atom"
     ranking = advice("ranking", fast, of_energies)
     firm = [model for model in models if not _soft(model) and forces[model.name] <= 2.0 * forces[best.name]]
@@ -318,6 +326,8 @@ def _soft(model: ComparedModel) -> bool:
 def _reservation(model: ComparedModel) -> str:
     """Return what speaks against a candidate although it is the best."""
     doubts, slope, bias = [], model.errors.force_slope, model.errors.mean_error_stress_GPa
+    if model.rigid_cell:
+        doubts.append("it is unfit for pressure, so keep cells as they are")
     if _soft(model) and slope is not None:
         doubts.append(f"its forces are {slope:.2f} of the reference's")
     if bias is not None and abs(bias) > _BIASED_GPA:
@@ -346,6 +356,10 @@ class _Reference:
         self._labels = [entry.label for entry in entries]
         self._inside = dispersion_of_label(self._labels[0].provenance)
         self._plain = Targets.of_labels(self._labels)
+
+    def of(self, numbers: Sequence[int]) -> list[Atoms]:
+        """Return some of the structures."""
+        return [self.structures[number] for number in numbers]
 
     def for_potential(self, name: str, identity: PotentialIdentity) -> Targets:
         """Return the labels, with D3(BJ) added where the potential has it and they have no dispersion.
@@ -378,7 +392,7 @@ def _measured(name: str, reference: _Reference) -> ComparedModel:
 
     chosen, timed = _predicted(name, reference.structures)
     known = reference.for_potential(name, chosen.identity).subset(timed.evaluated)
-    shift, shifted = _shifted(timed.targets, known)
+    shift, shifted = _shifted(timed.targets, known, reference.of(timed.evaluated))
     return ComparedModel(
         name,
         chosen.identity.model,
@@ -388,6 +402,7 @@ def _measured(name: str, reference: _Reference) -> ComparedModel:
         1.0e6 * timed.cpu_s_per_atom,
         timed.failures,
         cautions({name: chosen}).get(name),
+        chosen.data is not None and chosen.data.rigid_cell,
     )
 
 
@@ -411,11 +426,13 @@ def _predicted(name: str, structures: Sequence[Atoms]) -> tuple[ChosenPotential,
     return chosen, timed
 
 
-def _shifted(predicted: Targets, known: Targets) -> tuple[float, Targets]:
-    """Return the mean difference of the energies per atom, and the predictions without it."""
-    shift = float(np.mean((predicted.energies_eV - known.energies_eV) / known.n_atoms))
-    energies = predicted.energies_eV - shift * known.n_atoms
-    return shift, Targets(energies, predicted.forces_eV_per_A, predicted.stresses_eV_per_A3)
+def _shifted(predicted: Targets, known: Targets, structures: Sequence[Atoms]) -> tuple[float, Targets]:
+    """Return the mean difference of the energies per atom, and the predictions without the elements' part of it."""
+    difference = predicted.energies_eV - known.energies_eV
+    compositions = [composition_of(atoms) for atoms in structures]
+    of_elements = fit_element_references(difference, compositions).energies_eV(compositions)
+    shifted = Targets(predicted.energies_eV - of_elements, predicted.forces_eV_per_A, predicted.stresses_eV_per_A3)
+    return float(np.mean(difference / known.n_atoms)), shifted
 
 
 def _chosen(name: str) -> ChosenPotential:

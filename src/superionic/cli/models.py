@@ -40,8 +40,8 @@ def compare_command(
 ) -> None:
     """Measure potentials on labels of a reference method, and recommend one for each purpose.
 
-    Errors of energy (after one shift per atom for each model), forces and stress; slope of the forces, below 1 where a
-    model is softer than the reference; bias of the stress, tension positive; CPU time of an evaluation.
+    Errors of energy (after a shift of each element for each model), forces and stress; slope of the forces, below 1
+    where a model is softer than the reference; bias of the stress, tension positive; CPU time of an evaluation.
     """
     from superionic.campaign.comparing import compare_models
     from superionic.execution.codec import plain_json, to_tree

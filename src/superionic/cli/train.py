@@ -403,8 +403,8 @@ def evaluate_command(
 ) -> None:
     """Measure any potentials on any test sets, in one table (paper B, figures 2b, c and S1 to S3).
 
-    Errors of energy (after one shift per atom for each potential over all sets), forces and stress, and the slope of
-    the forces. Nothing is trained. `superionic models compare` recommends a potential from one set.
+    Errors of energy (after a shift of each element for each potential, over all sets), forces and stress, and the slope
+    of the forces. Nothing is trained. `superionic models compare` recommends a potential from one set.
     """
     from superionic.campaign.comparing import evaluate_models
     from superionic.errors import CampaignFileError
