@@ -253,6 +253,32 @@ transport:
 analyse: {report_temperatures_K: [300, 900], density_grid_A: null, sites: none}
 """
 
+# Both papers: the hull once more by the fine-tuned potential, beside DFT (here the potential that labels).
+REPEATED = (
+    re.sub(r"^transport:\n(  .*\n)+", "transport: null\n", POLYMORPHS, flags=re.MULTILINE)
+    .replace("name: polymorphs", "name: repeated")
+    .replace("values: [0, 3, 6]", "values: [0, 6]")
+    .replace("enumerate: {ewald_keep: 2}", "enumerate: {ewald_keep: 3}")
+    .replace("relax_top: 2", "method: single-points, relax_top: 1")
+    .replace("hull: {formula_unit: Li3YCl6}", "hull: {formula_unit: Li3YCl6, repeat_with_fine_tuned: true}")
+    .replace("single_points: 2", "single_points: 1")
+    .replace("analyse: {report_temperatures_K: [350, 800], density_grid_A: 1.0}", "analyse: null")
+    + """\
+select: {count: 4}
+sample:
+  potential: pair
+  temperatures_K: [600]
+  timestep_fs: 2
+  equilibration_ps: 0
+  production_ps: 0.08
+  segment_ps: 0.08
+  snapshots: 4
+  monitors: {max_drift_meV_per_atom: null}
+label: {engine: "potential:softer", gates: {energy_outlier_sigma: null}}
+train: {trainer: delta, epochs: 40, patience: null, validation_fraction: 0.25, test_fraction: 0, preflight: warn}
+"""
+)
+
 # A correction that a few labels teach, on top of a potential that has no trainer of its own.
 CORRECTED = (
     _LEARNING.replace("name: learning", "name: corrected")
@@ -317,6 +343,7 @@ TEXTS = {
     "monte-carlo": MONTE_CARLO,
     "ladder": LADDER,
     "sizes": SIZES,
+    "repeated": REPEATED,
     "corrected": CORRECTED,
     "committee": COMMITTEE,
 }
@@ -391,6 +418,12 @@ def ladder(finished: Callable[[str], Finished]) -> Finished:
 def sizes(finished: Callable[[str], Finished]) -> Finished:
     """Potentials trained on parts of the labels, with orders and runs by each."""
     return finished("sizes")
+
+
+@pytest.fixture(scope="session")
+def repeated(finished: Callable[[str], Finished]) -> Finished:
+    """Two compositions in two polymorphs, ranked again by the potential that was trained, beside DFT."""
+    return finished("repeated")
 
 
 @pytest.fixture(scope="session")

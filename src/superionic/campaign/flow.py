@@ -372,8 +372,17 @@ class Flow(Walk):
         return (last,) if name in (None, FINE_TUNED) else (self.potential(name),)
 
     def _rank_again(self, potential: ChosenPotential) -> None:
-        """Relax the ranked orderings with the fine-tuned potential and place them on a hull of their own (paper A)."""
-        orderings = [candidate for candidate in self.outputs.ranked if not candidate.is_reference]
+        """Rank with the fine-tuned potential what the first ranking compared: single points of all, the lowest relaxed.
+
+        Single points are taken where the first ranking took them: in the structures of the enumeration, as paper A has
+        its static lattice energies; or else in those that the first potential relaxed.
+        """
+        first = self.outputs.rank[-1].result
         phases = [candidate for candidate in self.outputs.ranked if candidate.is_reference]
-        settings = self.file.rank.model_copy(update={"relax_top": len(orderings)})
+        orderings = [candidate for candidate in self.outputs.ranked if not candidate.is_reference]
+        if first.method == "single-points":
+            compared = {entry.identity for entry in first.entries if entry.single_point_eV_per_atom is not None}
+            enumerated = self.outputs.enumerate[-1].candidates
+            orderings = [candidate for candidate in enumerated if candidate.identity in compared]
+        settings = self.file.rank.model_copy(update={"method": "single-points"})
         self._rank(settings, orderings, phases, potential, "by the fine-tuned potential")

@@ -66,8 +66,8 @@ def run(
     potential
         The ranking potential.
     round_label
-        Distinguishes a second ranking, by the fine-tuned potential, of the orderings retained by the first, which has
-        no pre-screen and no comparison.
+        Distinguishes a further ranking of orderings of the first, by the fine-tuned potential, which has no pre-screen
+        and no comparison.
 
     Returns
     -------
@@ -81,8 +81,6 @@ def run(
     """
     bench = bench.at("rank")
     again, tail = bool(round_label), f" {round_label}" if round_label else ""
-    if again:
-        settings = settings.model_copy(update={"method": "relax-all", "warm_start": 0})  # they start relaxed
     failures: list[Failure] = []
     repeated = {} if again else _repeated_starts(bench, candidates)
     member_of = {c.identity: Member(c, c.structure) for c in candidates if c.identity not in repeated}
@@ -207,7 +205,7 @@ def _repeated_starts(bench: Workbench, candidates: Sequence[Candidate]) -> dict[
 def _lowest_single_points(
     settings: RankSettings, bench: Workbench, groups: Sequence[Group], potential: ChosenPotential, tail: str
 ) -> None:
-    """Retain the orderings with the lowest single-point energies, as in paper B."""
+    """Retain the orderings with the lowest single-point energies, as in paper A."""
     members = [member for group in groups for member in group.members]
     structures = [member.start for member in members]
     heights: dict[_Identity, float] = {}
