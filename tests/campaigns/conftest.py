@@ -259,7 +259,9 @@ REPEATED = (
     .replace("name: polymorphs", "name: repeated")
     .replace("values: [0, 3, 6]", "values: [0, 6]")
     .replace("enumerate: {ewald_keep: 2}", "enumerate: {ewald_keep: 3}")
-    .replace("relax_top: 2", "method: single-points, relax_top: 1")
+    .replace(
+        "relax_top: 2", "method: single-points, relax_top: 1, prescreen: ewald, prescreen_keep: 2, prescreen_audit: 0"
+    )
     .replace("hull: {formula_unit: Li3YCl6}", "hull: {formula_unit: Li3YCl6, repeat_with_fine_tuned: true}")
     .replace("single_points: 2", "single_points: 1")
     .replace("analyse: {report_temperatures_K: [350, 800], density_grid_A: 1.0}", "analyse: null")

@@ -374,15 +374,12 @@ class Flow(Walk):
     def _rank_again(self, potential: ChosenPotential) -> None:
         """Rank with the fine-tuned potential what the first ranking compared: single points of all, the lowest relaxed.
 
-        Single points are taken where the first ranking took them: in the structures of the enumeration, as paper A has
-        its static lattice energies; or else in those that the first potential relaxed.
+        Of a ranking by single points these are the orderings of the enumeration, as paper A has its static lattice
+        energies, pre-screened as before; of others those that the first potential relaxed.
         """
-        first = self.outputs.rank[-1].result
         phases = [candidate for candidate in self.outputs.ranked if candidate.is_reference]
         orderings = [candidate for candidate in self.outputs.ranked if not candidate.is_reference]
-        if first.method == "single-points":
-            compared = {entry.identity for entry in first.entries if entry.single_point_eV_per_atom is not None}
-            enumerated = self.outputs.enumerate[-1].candidates
-            orderings = [candidate for candidate in enumerated if candidate.identity in compared]
+        if self.file.rank.method == "single-points":
+            orderings = list(self.outputs.enumerate[-1].candidates)
         settings = self.file.rank.model_copy(update={"method": "single-points"})
         self._rank(settings, orderings, phases, potential, "by the fine-tuned potential")
