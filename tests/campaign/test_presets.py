@@ -324,6 +324,8 @@ def test_a_plan_counts_labels_of_the_selected_compositions_alone():
     plan = estimate_plan(file, {"c2m": read_crystal(LYB)}, {}, Path())
     lines = {line.stage: line for line in plan.lines}
     assert lines["select"].work == "up to 2 orderings"  # of three compositions
+    relaxed = int(lines["rank"].work.split()[0])
+    assert f"by the fine-tuned potential {relaxed} single points and 60 relaxations" in lines["rank"].work  # 20 of each
     # Test sets: all three compositions at nine temperatures, 50 snapshots each, and three orderings of each.
     tests = 3 * 9 * 50 + 3 * 3
     assert lines["label"].work.startswith(f"{2 * 4 * 75 + tests} labels")
