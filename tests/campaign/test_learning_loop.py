@@ -60,7 +60,8 @@ def test_files_without_the_section_mean_what_they_meant():
 
 def test_each_preset_has_its_strategy():
     assert plan_of(preset="demo").strategy == "one-shot"
-    a = plan_of(preset="paper-a")
+    mace = {"engine": "mace", "file": "mace-mp-0.npz", "energy_convention": "MP raw PBE(+U)"}
+    a = plan_of(preset="paper-a", potentials={"mace": mace})
     assert (a.strategy, a.rounds) == ("one-shot", (((800.0, 30),),))
     b = plan_of(preset="paper-b")
     assert (b.strategy, b.rounds) == ("ladder", tuple(((t, 75),) for t in (200.0, 400.0, 600.0, 800.0)))

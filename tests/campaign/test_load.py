@@ -72,6 +72,11 @@ def test_the_examples_load(path):
             load_campaign(path)
         assert str(refused.value).count("unseen.yaml:") == 2, "the file, and what it would have said of its energies"
         return
+    if "mace-mp-0a.npz" in path.read_text(encoding="utf-8"):  # the user's own checkpoint
+        with pytest.raises(CampaignFileError, match=r"mace-mp-0a\.npz does not exist") as refused:
+            load_campaign(path)
+        assert str(refused.value).count("paper.yaml:") == 1
+        return
     loaded = load_campaign(path)
     assert {"transport", "validate"} & set(loaded.stages)
 

@@ -35,6 +35,13 @@ MINIMAL = {
 }
 
 
+MACE = {"mace": {"engine": "mace", "file": "mace-mp-0.npz", "energy_convention": "MP raw PBE(+U)"}}
+
+
+def potential_of(preset):
+    return {"potentials": MACE} if preset == "paper-a" else {}
+
+
 def campaign(**changes):
     return CampaignFile.model_validate({**copy.deepcopy(MINIMAL), **changes})
 
@@ -89,7 +96,7 @@ def test_the_presets_are_those_that_a_file_can_name():
 
 @pytest.mark.parametrize("preset", sorted(presets()))
 def test_presets_are_whole_campaigns(preset):
-    file = campaign(preset=preset)
+    file = campaign(preset=preset, **potential_of(preset))
     with_student = "distil" in presets()[preset]
     left_out = ({"distil", "volumes"} | ADDED) - set(presets()[preset])
     assert file.stages == tuple(stage for stage in sections() if stage not in left_out)
@@ -115,7 +122,7 @@ def test_explicit_values_win_over_the_section_preset_and_that_over_the_file_pres
     assert file.train.batch_size == presets()["demo"]["train"]["batch_size"]
     own = campaign(preset="demo", label={"preset": "paper-a", "ecut_eV": 400})
     assert (own.label.functional, own.label.ecut_eV) == ("SCAN", 400.0)
-    partly = campaign(preset="paper-a", transport={"long_runs": {"below_K": 900}})
+    partly = campaign(preset="paper-a", transport={"long_runs": {"below_K": 900}}, train=None)
     assert partly.transport.long_runs.below_K == 900.0
     assert partly.transport.long_runs.production_ps == 800.0
 
@@ -124,7 +131,7 @@ def test_null_leaves_a_stage_out_with_those_of_the_preset_that_need_it():
     file = campaign(preset="paper-a", train=None)
     assert (file.train, file.section("learn")) == (None, None)
     assert file.section("validate") is not None, "the labels check the potential as it is"
-    assert campaign(preset="paper-a", label=None).section("validate") is None
+    assert campaign(preset="paper-a", label=None, potentials=MACE).section("validate") is None
     assert file.hull.repeat_with_fine_tuned is False
     assert file.transport.potential == "chgnet"
     assert campaign(transport=None).analyse is None
@@ -355,7 +362,7 @@ def test_values_seen_together(place, words, changes):
 def test_a_sound_campaign_has_no_problems():
     assert problems() == {}
     for preset in presets():
-        assert problems(preset=preset, composition_axes=[AXIS]) == {}
+        assert problems(preset=preset, composition_axes=[AXIS], **potential_of(preset)) == {}
 
 
 @pytest.mark.parametrize("wrong", [None, 3, "x", [], [1], {"a": 1}, [{}], [None], {"name": [1]}, True])
@@ -419,7 +426,7 @@ def test_the_label_presets_are_those_of_gpaw():
     plain = campaign(preset="demo", label={"preset": None}).stage_settings("label")
     assert set(DEFAULTS) <= set(plain)
     for preset in presets():
-        settings = campaign(preset=preset).stage_settings("label")
+        settings = campaign(preset=preset, **potential_of(preset)).stage_settings("label")
         assert {key: settings[key] for key in DEFAULTS} == {**DEFAULTS, **GPAW_PRESETS[preset]}
 
 

@@ -253,6 +253,49 @@ transport:
 analyse: {report_temperatures_K: [300, 900], density_grid_A: null, sites: none}
 """
 
+# Both papers: the hull once more by the fine-tuned potential, beside DFT (here the potential that labels).
+REPEATED = """\
+superionic: 1
+name: repeated
+seed: 3
+mobile_ion: Li
+oxidation_states: {Li: 1, Y: 3, Cl: -1, Br: -1}
+crystals:
+  - {name: p-3m1, file: li3ycl6_p-3m1.cif}
+  - {name: c2m, file: li3ybr6_c2m.cif}
+composition_axes:
+  - {replace: Cl, by: Br, formula_unit: Li3YCl6, values: [0, 6]}
+potentials:
+  pair: {engine: pair}
+  softer: {engine: pair, options: {contact_force_ratio: 0.195, softness_A: 0.32}}
+enumerate: {ewald_keep: 3}
+rank:
+  potential: pair
+  prescreen: ewald
+  prescreen_keep: 2
+  prescreen_audit: 0
+  method: single-points
+  relax_top: 1
+  fmax_eV_per_A: 0.3
+  max_steps: 30
+hull: {repeat_with_fine_tuned: true}
+dft: {engine: "potential:softer", relax: 1, fmax_eV_per_A: 0.05, max_steps: 20, segment_steps: 10}
+select: {count: 4}
+sample:
+  potential: pair
+  temperatures_K: [600]
+  timestep_fs: 2
+  equilibration_ps: 0
+  production_ps: 0.08
+  segment_ps: 0.08
+  snapshots: 4
+  monitors: {max_drift_meV_per_atom: null}
+label: {engine: "potential:softer", gates: {energy_outlier_sigma: null}}
+train: {trainer: delta, epochs: 40, patience: null, validation_fraction: 0.25, test_fraction: 0, preflight: warn}
+transport: null
+analyse: null
+"""
+
 # A correction that a few labels teach, on top of a potential that has no trainer of its own.
 CORRECTED = (
     _LEARNING.replace("name: learning", "name: corrected")
@@ -317,6 +360,7 @@ TEXTS = {
     "monte-carlo": MONTE_CARLO,
     "ladder": LADDER,
     "sizes": SIZES,
+    "repeated": REPEATED,
     "corrected": CORRECTED,
     "committee": COMMITTEE,
 }
@@ -391,6 +435,12 @@ def ladder(finished: Callable[[str], Finished]) -> Finished:
 def sizes(finished: Callable[[str], Finished]) -> Finished:
     """Potentials trained on parts of the labels, with orders and runs by each."""
     return finished("sizes")
+
+
+@pytest.fixture(scope="session")
+def repeated(finished: Callable[[str], Finished]) -> Finished:
+    """Two compositions in two polymorphs, ranked again by the potential that was trained, beside DFT."""
+    return finished("repeated")
 
 
 @pytest.fixture(scope="session")

@@ -372,8 +372,14 @@ class Flow(Walk):
         return (last,) if name in (None, FINE_TUNED) else (self.potential(name),)
 
     def _rank_again(self, potential: ChosenPotential) -> None:
-        """Relax the ranked orderings with the fine-tuned potential and place them on a hull of their own (paper A)."""
-        orderings = [candidate for candidate in self.outputs.ranked if not candidate.is_reference]
+        """Rank with the fine-tuned potential what the first ranking compared: single points of all, the lowest relaxed.
+
+        Of a ranking by single points these are the orderings of the enumeration, as paper A has its static lattice
+        energies, pre-screened as before; of others those that the first potential relaxed.
+        """
         phases = [candidate for candidate in self.outputs.ranked if candidate.is_reference]
-        settings = self.file.rank.model_copy(update={"relax_top": len(orderings)})
+        orderings = [candidate for candidate in self.outputs.ranked if not candidate.is_reference]
+        if self.file.rank.method == "single-points":
+            orderings = list(self.outputs.enumerate[-1].candidates)
+        settings = self.file.rank.model_copy(update={"method": "single-points"})
         self._rank(settings, orderings, phases, potential, "by the fine-tuned potential")

@@ -434,10 +434,15 @@ class _Costs:
             seconds += relaxed * further * self._per_step(name, self._atoms)
             work += f", compared with {name}"
         again = 0
+        lowest = sum(min(count, settings.relax_top) for count in self._relaxed_each().values())
+        if self._file.hull is not None and self._file.hull.repeat_with_fine_tuned:
+            compared = sum(screened) if settings.method == "single-points" else relaxed
+            again = compared + lowest
+            seconds += (compared + lowest * steps) * per_step
+            work += f"; by the fine-tuned potential {compared} single points and {lowest} relaxations"
         if sizes := self._sizes()[0]:
-            lowest = sum(min(count, settings.relax_top) for count in self._relaxed_each().values())
-            again = (len(sizes) + 1) * lowest
-            seconds += again * steps * per_step
+            again += (len(sizes) + 1) * lowest
+            seconds += (len(sizes) + 1) * lowest * steps * per_step
             work += f", the lowest {lowest} again by potentials of {len(sizes) + 1} numbers of labels"
         tasks = sum(screened) + relaxed + audited + len(self._references) + again
         return PlanLine("rank", work, tasks, seconds / 3600, 0.06 * sum(screened))

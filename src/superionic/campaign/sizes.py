@@ -120,10 +120,9 @@ def rank_by_sizes(walk: Walk, ranked: Sequence[Candidate], trained: ChosenPotent
     result = walk.outputs.sizes[-1]
     lowest = lowest_of_each(ranked, walk.file.rank.relax_top)
     phases = [candidate for candidate in ranked if candidate.is_reference]
-    # Equal orderings are not merged, so that all potentials have the same ones.
-    settings = walk.file.rank.model_copy(
-        update={"duplicate_tolerance_meV_per_atom": 0.0, "duplicate_volume_tolerance_percent": 0.0}
-    )
+    # Orderings start relaxed; equal ones are not merged, so that all potentials have the same ones.
+    unmerged = {"duplicate_tolerance_meV_per_atom": 0.0, "duplicate_volume_tolerance_percent": 0.0}
+    settings = walk.file.rank.model_copy(update={"method": "relax-all", "warm_start": 0, **unmerged})
     by_name = {**walk.outputs.sized, trained.name: trained}
 
     def placed(model: SizedModel) -> SizedModel:

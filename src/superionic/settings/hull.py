@@ -26,7 +26,10 @@ class HullSettings(StageSection):
         "[Li3YCl6, Li3YBr6]; the ends of the composition axes (or the `references`) if left out.",
     )
     repeat_with_fine_tuned: bool = Field(
-        default=False, description="Compute the hull again with the fine-tuned potential (paper A does)."
+        default=False,
+        description="Compute the hull again with the fine-tuned potential (both papers): single points of all "
+        "orderings that the first ranking compared, and relaxations of the `rank.relax_top` lowest. What follows goes "
+        "on with these.",
     )
 
     @rule

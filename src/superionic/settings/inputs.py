@@ -62,10 +62,10 @@ class CrystalInput(Section):
         default="per-orbit",
         description="`per-orbit`: each crystallographic orbit keeps its own refined number of atoms, so that no "
         "ordering moves an atom from one orbit to another. `coupled`: orbits with the same species share one number, "
-        "as enumlib has it and both papers enumerate; the space is larger and holds the smaller one where both have "
-        "the same numbers. Li3YBr6 C2/m, 1x1x1: 3 distinct orderings per orbit, 10 coupled, and only the latter have "
-        "paper A's ground state (4g full, 4h half); 1x2x2: 32,536 and 338,316. Li3YCl6 P-3m1, 1x1x1: 30 and 124; "
-        "1x1x2: 49,668 and 395,596.",
+        "as in enumlib (paper B); the space is larger and holds the smaller one where both have the same numbers. "
+        "Li3YBr6 C2/m, 1x1x1: 3 distinct orderings per orbit, 10 coupled, and only the latter have paper A's ground "
+        "state (4g full, 4h half); 1x2x2: 32,536 and 338,316. Li3YCl6 P-3m1, 1x1x1: 30 and 124; 1x1x2: 49,668 and "
+        "395,596.",
     )
 
     occupancies: dict[str, dict[Element, NotNegative]] = Field(

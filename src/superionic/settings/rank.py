@@ -66,7 +66,7 @@ class RankSettings(StageSection):
     method: Literal["relax-all", "halving", "single-points"] = Field(
         default="relax-all",
         description="Which orderings are relaxed to the end: all (the only way that misses none); by successive "
-        "halving, with an audit of what it missed; or those with the lowest single points (paper B).",
+        "halving, with an audit of what it missed; or those with the lowest single points (paper A).",
     )
     halving: HalvingSettings = Field(
         default_factory=HalvingSettings,

@@ -115,10 +115,20 @@ class TrainSettings(StageSection):
             message = f"superionic cannot train the potential '{name}' of `sample`, which is of {engine}"
             hint = f"write trainer: {DELTA}; or sample with a potential of one of: {', '.join(trainable())}"
             yield Problem(("trainer",), message, hint)
+        elif self.trainer not in (None, engine) and self.trainer not in {each.engine for each in potentials.values()}:
+            yield self._no_checkpoint(engine)
         elif self.trainer not in (None, engine):
             message = f"the trainer '{self.trainer}' cannot train the potential '{name}' of `sample`"
             hint = f"sample with a potential of that engine, or write trainer: {DELTA}"
             yield Problem(("trainer",), f"{message}, which is of {engine}", hint)
+
+    def _no_checkpoint(self, engine: str) -> Problem:
+        """Return the problem of a trainer of whose engine the campaign has no potential to begin from."""
+        model = find(self.trainer)
+        file = "" if model is None or model.file is None else f": its `file` is {model.file}"
+        hint = f"add one of `engine: {self.trainer}`{file}; or write `trainer: {engine}`, which has rates of its own"
+        message = f"`train` fine-tunes {self.trainer}, and no entry of `potentials` is a checkpoint of it"
+        return Problem(("trainer",), message, hint)
 
     @rule
     def _options_are_those_of_the_trainer(
@@ -151,7 +161,7 @@ class TrainSettings(StageSection):
             yield Problem(("replay",), message, f"leave `replay` out, or sample with a potential of {able}")
         elif self.replay is not None and not multihead:
             message = "replay data are of use in multi-head training alone"
-            yield Problem(("replay",), message, "add `options: {mode: multihead}`, or leave `replay` out")
+            yield Problem(("replay",), message, "add `options: {mode: multihead}`, or write `replay: null`")
         elif multihead and self.replay is None:
             message = "multi-head training without replay data forgets, as naive fine-tuning does"
             hint = f"add `replay: FILE` (extended XYZ) or `replay: {_FOUNDATION}`, or say `mode: naive`"

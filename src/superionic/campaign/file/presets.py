@@ -81,8 +81,13 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _of_preset(stage: str, section: Mapping[str, Any], filled: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return what the preset of a section, or else that of the file, sets in it; None without either."""
-    return presets().get(_preset(section) or _preset(filled) or "", {}).get(stage)
+    """Return what the preset of a section, or else that of the file, sets in it; None without either.
+
+    Rates, epochs and modes are those of one trainer: a file that names another one takes none of them.
+    """
+    values = presets().get(_preset(section) or _preset(filled) or "", {}).get(stage)
+    other = section.get("trainer") if stage == "train" else None
+    return {} if values and other not in (None, values.get("trainer", other)) else values
 
 
 def _filled_series(listed: list[Any], filled: Mapping[str, Any]) -> list[Any]:

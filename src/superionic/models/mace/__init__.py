@@ -47,7 +47,8 @@ MODEL = Model(
     },
     keys=frozenset({"energy_convention", "file", "level_of_theory", "modal", "precision", "trust_sha256"}),
     needed=("file", "energy_convention"),
-    file="an .npz made by `superionic engines convert mace FILE.model`",
+    file="an .npz made by `superionic engines convert mace FILE.model`, or by benchmarks/stand_in.py, to try without "
+    "one (docs/how-to/train-mace.md)",
     citation=(
         "I. Batatia et al., Adv. Neural Inf. Process. Syst. 35, 11423–11436 (2022)",
         "10.48550/arXiv.2206.07697",

@@ -13,7 +13,7 @@ from superionic.settings.stages import Stage, stage_named
 
 def sections(results: Results) -> tuple[Section, ...]:
     """Return the section of each stage of one folder that has run."""
-    return tuple(_part(result, "section")(result) for result in results.further)
+    return tuple(_part(result, "section")(result, results) for result in results.further)
 
 
 def doubts(results: Results) -> Iterator[Statement]:

@@ -66,8 +66,8 @@ def run(
     potential
         The ranking potential.
     round_label
-        Distinguishes a second ranking, by the fine-tuned potential, of the orderings retained by the first, which has
-        no pre-screen and no comparison.
+        Distinguishes a further ranking of orderings of the first, by the fine-tuned potential, which has no comparison
+        and no audit; of orderings that are relaxed already it has no pre-screen.
 
     Returns
     -------
@@ -81,13 +81,12 @@ def run(
     """
     bench = bench.at("rank")
     again, tail = bool(round_label), f" {round_label}" if round_label else ""
-    if again:
-        settings = settings.model_copy(update={"method": "relax-all", "warm_start": 0})  # they start relaxed
     failures: list[Failure] = []
-    repeated = {} if again else _repeated_starts(bench, candidates)
+    are_relaxed = any(candidate.relaxed is not None for candidate in candidates)
+    repeated = {} if are_relaxed else _repeated_starts(bench, candidates)
     member_of = {c.identity: Member(c, c.structure) for c in candidates if c.identity not in repeated}
     members = list(member_of.values())
-    if not again and settings.prescreen != "none":
+    if not are_relaxed and settings.prescreen != "none":
         members = prescreened(settings, bench, members, failures)
     relaxations = Relaxations(bench, potential, settings, tail)
     groups = [Group(material, formula, group) for (material, formula), group in grouped(members, _of_member).items()]
@@ -207,7 +206,7 @@ def _repeated_starts(bench: Workbench, candidates: Sequence[Candidate]) -> dict[
 def _lowest_single_points(
     settings: RankSettings, bench: Workbench, groups: Sequence[Group], potential: ChosenPotential, tail: str
 ) -> None:
-    """Retain the orderings with the lowest single-point energies, as in paper B."""
+    """Retain the orderings with the lowest single-point energies, as in paper A."""
     members = [member for group in groups for member in group.members]
     structures = [member.start for member in members]
     heights: dict[_Identity, float] = {}

@@ -10,7 +10,7 @@ from superionic.report.csv_tables import CsvTable
 from superionic.report.section import Section, shown
 from superionic.report.table import Table
 from superionic.report.words import formula_text, number, plural
-from superionic.results.campaign import Statement
+from superionic.results.campaign import Results, Statement
 
 TITLE = "Distances of mobile ions"
 
@@ -20,7 +20,7 @@ def words(result: SpacingResult) -> str:
     return f"{plural(len(result.orderings), 'ordering')} measured"
 
 
-def section(result: SpacingResult) -> Section:
+def section(result: SpacingResult, _results: Results) -> Section:
     """Show the distances."""
     rows = [[each.ordering.id, formula_text(each.formula), number(each.shortest_A)] for each in result.orderings]
     table = Table("Shortest distance between mobile ions.", ["Ordering", "Formula", "Distance (Å)"], rows)
