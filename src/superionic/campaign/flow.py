@@ -33,7 +33,7 @@ from superionic.stages import (
     transport,
     volumes,
 )
-from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, Earlier
+from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, Earlier, of_compositions
 
 if TYPE_CHECKING:
     from superionic.results.ranking import RankResult
@@ -246,6 +246,7 @@ class Flow(Walk):
             return ()
         self.at("distil")
         settings = resolved(self.file.distil, self.file.student_transport)
+        candidates = of_compositions(candidates, settings.compositions, where="distil.compositions")
         crystal_cells = distil.in_refined_cells(self.outputs.enumerate[-1].candidates, self.crystals)
 
         def of(name: str | None, bench: Workbench) -> tuple[DistilOutput, tuple[ChosenPotential, ...], bool]:

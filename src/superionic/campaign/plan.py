@@ -28,7 +28,6 @@ from superionic.settings.inputs import chosen_dispersion
 from superionic.settings.learn import Learning, learning_of
 from superionic.settings.sample import SampleSettings
 from superionic.settings.stages import STAGES, Stage
-from superionic.stages.cutoff import PLANE_WAVE_ENGINES
 from superionic.stages.labelling import seconds_of_label
 
 if TYPE_CHECKING:
@@ -278,7 +277,11 @@ def estimate_plan(
 
 def _demand_compositions(file: CampaignFile, spaces: Sequence[PlannedSpace]) -> None:
     """Refuse compositions that a stage names and the campaign does not have, before anything is computed."""
-    sections = [("select", file.select), *(("transport", series) for series in file.transport_series)]
+    sections = [
+        ("select", file.select),
+        ("distil", file.distil),
+        *(("transport", series) for series in file.transport_series),
+    ]
     draws = [("transport.draws", series.draws) for series in file.transport_series]
     formulas = {normal_formula(space.formula): space.formula for space in spaces}
     for key, section in (*sections, *draws):
@@ -458,12 +461,15 @@ class _Costs:
         requested = {normal_formula(formula) for formula in formulas}
         return [space for space in self._spaces if not requested or normal_formula(space.formula) in requested]
 
+    def _materials_of(self, formulas: Sequence[str]) -> set[Material]:
+        return {space.cell.material for space in self._of(formulas)}
+
     def _selected(self) -> int:
         """Return how many orderings `select` takes at most, of the compositions that it names."""
         settings, relaxed = self._file.select, self._relaxed_each()
         if settings is None:
             return sum(relaxed.values())
-        among = {space.cell.material for space in self._of(settings.compositions)}
+        among = self._materials_of(settings.compositions)
         return min(max(settings.count, len(among)), sum(relaxed[material] for material in among))
 
     def _runs(self) -> int:
@@ -534,8 +540,7 @@ class _Costs:
         count, tests = self._labels() + self._tests()[1], self._tests()[1]
         seconds = count * seconds_of_label(settings, self._atoms)
         work = f"{count} labels by {settings.engine} ({settings.functional}, {settings.ecut_eV:g} eV)"
-        if settings.cutoff_check is not None and settings.engine in PLANE_WAVE_ENGINES:
-            ecut_eV = settings.cutoff_check.factor * settings.ecut_eV
+        if (ecut_eV := settings.higher_ecut_eV) is not None:
             seconds += seconds_of_label(settings.model_copy(update={"ecut_eV": ecut_eV}), self._atoms)
             work += f", and one at {ecut_eV:g} eV to check the cutoff"
         if settings.engine == "vasp":
@@ -729,7 +734,7 @@ class _Costs:
         atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
         temperatures = len(settings.temperatures_K)
         lowest = sum(min(count, data.orderings) for count in self._relaxed_each().values())
-        starts = min(self._groups, data.md_orderings)
+        starts = min(len(self._materials_of(settings.compositions)), data.md_orderings)
         steps_per_ps = 1000.0 / settings.timestep_fs
         length = starts * temperatures * (settings.npt_ps + settings.equilibration_ps + settings.production_ps)
         unseen = (starts + 1) // 2 * (settings.equilibration_ps + settings.held_out_ps)
@@ -759,15 +764,16 @@ class _Costs:
         steps_per_ps = 1000.0 / settings.timestep_fs
         name = teacher_name if teacher_name in self._file.potentials else self._file.rank.potential
         cheap = own.seed_potential if own.seed_potential in self._file.potentials else name
-        orderings = min(sum(self._relaxed_each().values()), max(own.orderings, self._groups))
-        gated = min(self._groups, own.gate_orderings)
+        learned, relaxed = self._materials_of(settings.compositions), self._relaxed_each()
+        orderings = min(sum(relaxed[material] for material in learned), max(own.orderings, len(learned)))
+        gated = min(len(learned), own.gate_orderings)
         per_round, gate = own.labels_of_round(students, gated), own.labels_of_gate(students, gated)
-        learned = own.seed_labels + own.rounds * per_round
+        labels = own.seed_labels + own.rounds * per_round
         seeds = orderings * own.relax_steps + own.seed_runs * own.seed_ps * steps_per_ps
-        teacher = learned * self._per_step(name, atoms) + gate * self._per_step(name, gate_atoms)
+        teacher = labels * self._per_step(name, atoms) + gate * self._per_step(name, gate_atoms)
         teacher += seeds * self._per_step(cheap, atoms)
         if own.compare_runs:
-            starts = min(self._groups, settings.data.md_orderings) * len(settings.temperatures_K)
+            starts = min(len(learned), settings.data.md_orderings) * len(settings.temperatures_K)
             length = starts * (settings.npt_ps + settings.equilibration_ps + settings.production_ps)
             teacher += length * steps_per_ps * self._per_step(name, atoms)
         lengths = [own.run_ps[min(number, len(own.run_ps) - 1)] for number in range(own.rounds)]
@@ -775,21 +781,19 @@ class _Costs:
         gate_length = 2 * gated * students * (own.gate_npt_ps + own.gate_ps)
         running = (hot + gate_length * gate_atoms) * steps_per_ps * nep
         seen = [own.seed_labels + number * per_round for number in range(own.rounds)]
-        passes = settings.epochs * seen[0] + settings.refit_epochs * sum(seen[1:]) + own.final_epochs * learned
+        passes = settings.epochs * seen[0] + settings.refit_epochs * sum(seen[1:]) + own.final_epochs * labels
         learning = students * passes * atoms * _STUDENT_TRAINING_S_PER_ATOM
         compared = ", runs of the teacher for comparison" if own.compare_runs else ""
         work = (
-            f"up to {learned + gate} labels by the teacher, {students} student{'s' * (students > 1)}, {own.rounds} "
+            f"up to {labels + gate} labels by the teacher, {students} student{'s' * (students > 1)}, {own.rounds} "
             f"rounds of {students * own.runs} runs{compared}"
         )
         epochs = settings.epochs + (own.rounds - 1) * settings.refit_epochs + own.final_epochs
         segments = students * -(-epochs // settings.epochs_per_segment)
         runs = students * own.runs * sum(-(-length // settings.segment_ps) for length in lengths)
-        tasks = int(2 * orderings + learned // 20 + 2 * students * own.rounds * own.runs + runs + segments)
+        tasks = int(2 * orderings + labels // 20 + 2 * students * own.rounds * own.runs + runs + segments)
         frames = (hot / atoms * 1000.0 / settings.save_every_fs) * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6
-        return PlanLine(
-            "distil", work, tasks, (teacher + running + learning) / 3600, 0.01 * learned + segments + frames
-        )
+        return PlanLine("distil", work, tasks, (teacher + running + learning) / 3600, 0.01 * labels + segments + frames)
 
     def _relaxed_each(self) -> dict[Material, int]:
         """Count the relaxed orderings of each crystal and composition."""

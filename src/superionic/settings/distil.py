@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
+from superionic.chemistry import normal_formula
 from superionic.settings.base import (
     FINE_TUNED,
     HOTTEST_K,
@@ -15,6 +16,7 @@ from superionic.settings.base import (
     CountOrZero,
     Duration,
     DurationOrZero,
+    Formulas,
     Fraction,
     Interval,
     Matrix,
@@ -254,6 +256,11 @@ class DistilSettings(StageSection):
         "as well. The first gives the values that are stated, so put the one there that you trust most; how far the "
         "others differ from it is the line *model form* of the error budget (docs/theory/transport.md).",
     )
+    compositions: Formulas = Field(
+        default=(),
+        description="Compositions that are learned, e.g. [Na3Zr2Si2PO12]; all of the campaign if empty. Name those of "
+        "`transport`, where it runs a few of many.",
+    )
     supercell: Matrix = Field(
         default=IDENTITY, description="Repetition of the orderings in the teacher's runs and in the student's data."
     )
@@ -349,6 +356,18 @@ class DistilSettings(StageSection):
         if len(self.all_teachers) > 1 and transport is not None and transport.potential != STUDENT:
             message = f"`transport` is driven by {transport.potential}, so that students of further teachers do nothing"
             yield Problem(("teachers",), message, f"set `transport.potential: {STUDENT}`, or name one teacher")
+
+    @rule
+    def _what_students_run_was_learned(self, transport: TransportSettings | None) -> Iterator[Problem]:
+        if not self.compositions or transport is None or transport.potential not in (None, STUDENT):
+            return
+        learned = {normal_formula(formula) for formula in self.compositions}
+        run = {formula: normal_formula(formula) for formula in transport.compositions}
+        missing = [formula for formula, normal in run.items() if normal not in learned]
+        if missing or not run:
+            which = f"also {', '.join(missing)}" if missing else "all compositions"
+            hint = "name the same compositions in both, or leave them out here"
+            yield Problem(("compositions",), f"`transport` runs {which}", hint, at_key=True)
 
     @property
     def all_teachers(self) -> tuple[str | None, ...]:

@@ -20,6 +20,7 @@ from superionic.settings.train import TrainSettings
 STAND_IN: Final = "potential:"
 LABEL_ENGINES: Final = ("gpaw", "vasp", "tblite")
 FINISHED: Final = "finished"
+PLANE_WAVE_ENGINES: Final = ("gpaw", "vasp")
 
 KPointSpacing = Annotated[float, Field(ge=0.01, le=10)]
 
@@ -249,6 +250,13 @@ class LabelSettings(ReferenceMethodSettings):
         description="The fewest structures that have all elements are labelled anew at a higher cutoff, with GPAW and "
         "VASP; null for no such check.",
     )
+
+    @property
+    def higher_ecut_eV(self) -> float | None:
+        """The cutoff of the labels that check `ecut_eV`; None without such a check, or without plane waves."""
+        if self.cutoff_check is None or self.engine not in PLANE_WAVE_ENGINES:
+            return None
+        return round(self.cutoff_check.factor * self.ecut_eV, 6)
 
     @rule
     def _finished_labels_are_named(self) -> Iterator[Problem]:

@@ -7,53 +7,34 @@ every gate that looks at one set of settings, and has a stress that is off by gi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase.units import GPa
 
-from superionic.execution.runner import Failure
+from superionic.execution.task import Task
 from superionic.labels.base import Label
 from superionic.results.learning import CutoffCheck
-from superionic.stages.base import Snapshot, Workbench, failures_of
+from superionic.stages.base import Snapshot, Workbench
 from superionic.stages.labelling import ChosenLabeller
 
 if TYPE_CHECKING:
     from superionic.settings.label import LabelSettings
 
-PLANE_WAVE_ENGINES: Final = ("gpaw", "vasp")
 
+def higher_labels(settings: LabelSettings, bench: Workbench, snapshots: Sequence[Snapshot]) -> dict[str, Task[Label]]:
+    """Build labels at a higher cutoff of few structures that together have all elements, by the names of these.
 
-def check_cutoff(
-    settings: LabelSettings, bench: Workbench, labelled: Sequence[Snapshot]
-) -> tuple[tuple[CutoffCheck, ...], tuple[Failure, ...]]:
-    """Label few structures, which together have all elements, at a higher cutoff, and compare.
-
-    Parameters
-    ----------
-    settings
-        The ``label`` section; nothing is done without ``cutoff_check`` or plane waves.
-    bench
-        The workbench of the stage.
-    labelled
-        Structures with labels as the method gave them, without a dispersion term.
+    There are none without ``cutoff_check`` or plane waves.
     """
-    check = settings.cutoff_check
-    if check is None or settings.engine not in PLANE_WAVE_ENGINES:
-        return (), ()
-    ecut_eV = round(check.factor * settings.ecut_eV, 6)
-    higher = ChosenLabeller.of(settings.model_copy(update={"ecut_eV": ecut_eV}), None)
-    chosen = _with_all_elements(bench, labelled)
-    tasks = [
-        higher.label(bench, f"label of {snapshot.id} at {ecut_eV:g} eV", snapshot.structure) for snapshot in chosen
-    ]
-    outcomes = bench.runner.gather(tasks)
-    checks = tuple(
-        _compared(snapshot, ecut_eV, bench.runner.value_of(snapshot.label), bench.runner.value_of(outcome.task.result))
-        for snapshot, outcome in zip(chosen, outcomes, strict=True)
-        if outcome.ok and snapshot.label is not None
-    )
-    return checks, failures_of(outcomes)
+    ecut_eV = settings.higher_ecut_eV
+    if ecut_eV is None:
+        return {}
+    labeller = ChosenLabeller.of(settings.model_copy(update={"ecut_eV": ecut_eV}), None)
+    return {
+        snapshot.id: labeller.label(bench, f"label of {snapshot.id} at {ecut_eV:g} eV", snapshot.structure)
+        for snapshot in _with_all_elements(bench, snapshots)
+    }
 
 
 def cutoff_cautions(settings: LabelSettings, checks: Sequence[CutoffCheck]) -> Iterator[str]:
@@ -74,18 +55,19 @@ def cutoff_cautions(settings: LabelSettings, checks: Sequence[CutoffCheck]) -> I
             )
 
 
-def _with_all_elements(bench: Workbench, labelled: Sequence[Snapshot]) -> list[Snapshot]:
+def _with_all_elements(bench: Workbench, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
     """Return structures, each of which adds the most elements to those before it."""
-    elements = [set(bench.runner.value_of(snapshot.structure).get_chemical_symbols()) for snapshot in labelled]
+    elements = [set(bench.runner.value_of(snapshot.structure).get_chemical_symbols()) for snapshot in snapshots]
     missing, chosen = set().union(*elements), []
     while missing:
-        best = max(range(len(labelled)), key=lambda index: (len(elements[index] & missing), -index))
-        chosen.append(labelled[best])
+        best = max(range(len(snapshots)), key=lambda index: (len(elements[index] & missing), -index))
+        chosen.append(snapshots[best])
         missing -= elements[best]
     return chosen
 
 
-def _compared(snapshot: Snapshot, ecut_eV: float, label: Label, higher: Label) -> CutoffCheck:
+def compared(snapshot: Snapshot, ecut_eV: float, label: Label, higher: Label) -> CutoffCheck:
+    """Return how far a label changes at the higher cutoff."""
     forces = 1.0e3 * np.abs(higher.forces_eV_per_A - label.forces_eV_per_A)
     stress_GPa = None
     if label.stress_eV_per_A3 is not None and higher.stress_eV_per_A3 is not None:

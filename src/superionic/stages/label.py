@@ -17,9 +17,9 @@ from superionic.execution.task import Context, ref_of, task
 from superionic.labels.base import Label, Reference
 from superionic.labels.gates import Gates, Verdict
 from superionic.labels.imports import Imported
-from superionic.results.learning import LabelResult, Rejection
+from superionic.results.learning import CutoffCheck, LabelResult, Rejection
 from superionic.stages.base import FINISHED, ChosenPotential, Snapshot, WithSnapshots, Workbench, failures_of
-from superionic.stages.cutoff import check_cutoff, cutoff_cautions
+from superionic.stages.cutoff import compared, cutoff_cautions, higher_labels
 from superionic.stages.fitting import Data
 from superionic.stages.labelling import ChosenLabeller, dispersion_task
 from superionic.stages.predictions import predictions
@@ -51,6 +51,7 @@ class _Made:
     snapshots: tuple[Snapshot, ...] = ()
     failures: tuple[Failure, ...] = ()
     refused: tuple[Rejection, ...] = ()
+    checks: tuple[CutoffCheck, ...] = ()
 
 
 def run(
@@ -89,12 +90,11 @@ def run(
 
     bench = bench.at("label")
     labeller = None if settings.engine == FINISHED else ChosenLabeller.of(settings, stand_in)
-    made = _Made() if labeller is None else _labelled(settings, bench, snapshots, labeller, round_label)
-    checks, unchecked = check_cutoff(settings, bench, made.snapshots) if number == 1 else ((), ())
+    made = _Made() if labeller is None else _labelled(settings, bench, snapshots, labeller, round_label, number)
     finished = _finished(settings, bench) if number == 1 else _Made()
     labelled = (*finished.snapshots, *made.snapshots)
     refused = (*finished.refused, *made.refused)
-    term, failures = chosen_dispersion(settings.dispersion), (*made.failures, *unchecked)
+    term, failures = chosen_dispersion(settings.dispersion), made.failures
     # The gates compare labels with predictions: both with dispersion, or both without.
     first = baseline_potential is not None and dispersion_in(baseline_potential.identity.energy_convention) is not None
     if term is not None and first:
@@ -138,8 +138,8 @@ def run(
         n_accepted=len(accepted),
         rejected=(*refused, *rejected),
         failures=failures,
-        cutoff=checks,
-        cutoff_cautions=tuple(cutoff_cautions(settings, checks)),
+        cutoff=made.checks,
+        cutoff_cautions=tuple(cutoff_cautions(settings, made.checks)),
     )
     return WithSnapshots(result, accepted)
 
@@ -171,8 +171,12 @@ def _labelled(
     snapshots: Sequence[Snapshot],
     labeller: ChosenLabeller,
     round_label: str,
+    number: int,
 ) -> _Made:
-    """Label snapshots; structures that are not worth a label are refused before the cost arises."""
+    """Label snapshots; structures that are not worth a label are refused before the cost arises.
+
+    In the first round a few are labelled at a higher cutoff too.
+    """
     if not snapshots:
         return _Made()
     checking = bench.task(
@@ -187,13 +191,24 @@ def _labelled(
     )
     worth = [snapshot for snapshot, verdict in judged if verdict.passed]
     tasks = [labeller.label(bench, f"label of {snapshot.id}", snapshot.structure) for snapshot in worth]
-    outcomes = bench.runner.gather(tasks)
+    higher = higher_labels(settings, bench, worth) if number == 1 else {}
+    outcomes = bench.runner.gather([*tasks, *higher.values()])
     labelled = tuple(
         replace(snapshot, label=outcome.task.result)
-        for snapshot, outcome in zip(worth, outcomes, strict=True)
+        for snapshot, outcome in zip(worth, outcomes[: len(worth)], strict=True)
         if outcome.ok
     )
-    return _Made(labelled, failures_of(outcomes), refused)
+    at_higher = {
+        name: bench.runner.value_of(outcome.task.result)
+        for name, outcome in zip(higher, outcomes[len(worth) :], strict=True)
+        if outcome.ok
+    }
+    checks = tuple(
+        compared(one, ecut_eV, bench.runner.value_of(one.label), at_higher[one.id])
+        for one in labelled
+        if one.id in at_higher and one.label is not None and (ecut_eV := settings.higher_ecut_eV) is not None
+    )
+    return _Made(labelled, failures_of(outcomes), refused, checks)
 
 
 def _finished(settings: LabelSettings, bench: Workbench) -> _Made:
