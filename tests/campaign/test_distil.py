@@ -384,6 +384,15 @@ def test_mistakes_in_several_teachers_are_named_with_the_fix():
     assert "students of further teachers do nothing" in driven["distil.teachers"]
 
 
+def test_students_run_no_composition_that_they_did_not_learn():
+    run = {"compositions": ["Li3YCl6", "LiCl"]}
+    assert "also LiCl" in problems({"compositions": ["Li6Y2Cl12"]}, transport=run)["distil.compositions"]
+    assert "all compositions" in problems({"compositions": ["Li3YCl6"]}, transport={})["distil.compositions"]
+    assert problems({"compositions": ["ClLi", "Li3YCl6"]}, transport=run) == {}
+    other = {"potential": "pair", **run}  # not driven by students
+    assert "distil.compositions" not in problems({"compositions": ["LiCl"]}, transport=other)
+
+
 @pytest.mark.slow
 def test_what_students_from_labels_alone_failed_is_said_with_a_way_out(alone):
     first = next(doubt for doubt in student.doubts(alone.load_results()) if doubt.severity == "warning")
