@@ -9,15 +9,21 @@ import math
 import pytest
 
 import superionic
+from superionic import Campaign
 from superionic.cli import main
-from superionic.errors import AnalysisError
+from superionic.errors import AnalysisError, SuperionicError
 from superionic.report.runs import material_names, ordering_names
 from superionic.report.sections import conductivity, diffusion, paths, simulations
+from superionic.report.sections.paths_figures import safe_name
 from superionic.report.table import Table
 from superionic.results.analysis import read_analysis
 from superionic.results.document import from_json, to_json
+from superionic.settings.analyse import DrawnDensities
+from superionic.stages.analyse.drawn import drawn_runs
 from superionic.transport.conductivity.planes import plane_lines
 from superionic.transport.density.text import BOHR_A
+
+from .conftest import write_campaign
 
 
 def rows_of(report, name):
@@ -165,8 +171,44 @@ def test_paths_are_shown_for_every_structure(polymorphs, monte_carlo):
         known = [each for each in analysed.migration if each.migration is not None]
         if known:
             assert len(names["sites.csv"].rows) == sum(len(each.migration.sites) for each in known)
-        written = {path.name for path in (done.report / "figures").glob("density_*.png")}
-        assert len(written) == min(3, len({each.run.ordering for each in analysed.runs}))
+        written = {path.stem for path in (done.report / "figures").glob("density_*.png")}
+        assert written == {f"density_{safe_name(run.label)}" for run in analysed.drawn}
+
+
+def test_the_best_conductor_and_the_ends_are_drawn_or_what_the_user_chooses(polymorphs, two_axes, monte_carlo):
+    analysed = polymorphs.results.analyse
+    names = [(run.ordering.material.crystal, run.ordering.material.point[0].value) for run in analysed.drawn]
+    headlines = [(each.dependence.headline, each.material) for each in analysed.arrhenius]
+    stated = [(sigma.value_S_per_cm, m) for sigma, m in headlines if sigma is not None and not sigma.is_upper_bound]
+    best = max(stated, key=lambda each: each[0])[1]
+    assert names[0] == (best.crystal, best.point[0].value)
+    assert set(names) == {names[0]} | {(crystal, x) for crystal in ("p-3m1", "c2m") for x in (0.0, 6.0)}
+    assert {run.temperature_K for run in analysed.drawn} == {1200.0}
+    corners = drawn_runs(DrawnDensities(), two_axes.results.analyse.runs, two_axes.results.analyse.arrhenius)
+    points = [tuple(value.value for value in run.ordering.material.point) for run in corners]
+    assert set(points) == {(1.0, 0.0), (1.0, 6.0), (0.0, 6.0), points[0]}
+    assert len({run.ordering for run in monte_carlo.results.analyse.drawn}) == min(
+        3, len({each.run.ordering for each in monte_carlo.results.analyse.runs})
+    )
+    chosen = DrawnDensities(compositions=("Li3YBr3Cl3",), temperatures_K=(900.0,))
+    drawn = drawn_runs(chosen, analysed.runs, analysed.arrhenius)
+    assert [(run.ordering.material.crystal, run.temperature_K) for run in drawn] == [("p-3m1", 900.0), ("c2m", 900.0)]
+    assert {run.ordering.material.point[0].value for run in drawn} == {3.0}
+
+
+@pytest.mark.parametrize(
+    ("densities", "message"),
+    [
+        ("{compositions: [Li3YBrCl5]}", "the campaign has no composition Li3YBrCl5"),
+        ("{temperatures_K: [800]}", "there is no run at 800 K"),
+    ],
+)
+def test_densities_of_runs_that_there_are_not_are_refused(densities, message, root, tmp_path, polymorphs):
+    text = polymorphs.campaign.path.read_text(encoding="utf-8")
+    text = text.replace("density_grid_A: 1.0", f"density_grid_A: 1.0, densities: {densities}")
+    with pytest.raises(SuperionicError, match=message) as refused:
+        Campaign.load(write_campaign(root, tmp_path, text)).check()
+    assert "name some of " in str(refused.value)
 
 
 def test_drawn_densities_are_in_files_of_other_programs(polymorphs, monte_carlo):

@@ -236,6 +236,8 @@ class AnalyseResult(Shown):
         Further observables of each run; empty unless requested.
     failures
         Analyses that failed.
+    drawn
+        Runs whose density, sites and paths are drawn.
     """
 
     mobile_ion: str
@@ -246,6 +248,7 @@ class AnalyseResult(Shown):
     migration: tuple[MigrationRecord, ...]
     observables: tuple[RunObservables, ...]
     failures: tuple[Failure, ...]
+    drawn: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -236,8 +236,8 @@ def _table(runs: NamedRuns[TransportAnalysis]) -> Table:
     ]  # fmt: skip
     caption = (
         "Diffusivities, in cm²/s. D in the planes of the simulated cell (n = 2) and along their normals are parts of "
-        "one tensor. He 2018: the value and the error by the empirical formula of X. He et al., npj Comput. Mater. 4, 18 "
-        "(2018)."
+        "one tensor. He 2018: the value and the error by the empirical formula of X. He et al., npj Comput. Mater. 4, "
+        "18 (2018)."
     )
     return Table(caption, columns, rows, frozenset(range(1, 14)), notes.words)
 
