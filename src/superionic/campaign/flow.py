@@ -146,6 +146,10 @@ class Flow(Walk):
             transfer, teacher = (None, "") if own is None else (own.transfer, own.teacher.name)
             texts = {entry.name: crystal_text(entry) for entry in file.crystals}
             analysed = analyse.run(file.analyse, self.bench, moved.runs, transfer, texts, teacher, further)
+            if file.analyse.sites == "crystal":
+                orders, failures = order.describe_runs(self.bench, moved.runs, self.spaces, file.transport.supercell)
+                failures = (*analysed.result.failures, *failures)
+                analysed = replace(analysed, result=replace(analysed.result, orders=orders, failures=failures))
             analyse_draws(self, file.analyse, drawn_runs, transfer)
             self._analyse_series(file.analyse, series_runs)
             self.done("analyse", self.outputs.analyse, analysed)

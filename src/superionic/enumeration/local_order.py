@@ -273,12 +273,15 @@ class Decoration:
     misfit_A: float
 
 
-def decoration_of(atoms: Any, crystal: DisorderedCrystal, oxidation_states: Mapping[str, float]) -> Decoration:
+def decoration_of(
+    atoms: Any, crystal: DisorderedCrystal, oxidation_states: Mapping[str, float], *, own_sites: bool = False
+) -> Decoration:
     """Assign each atom of a structure to a site of the crystal that it was made from, each site to one atom at most.
 
     Cations are put on sites of cations and anions on those of anions, at the least sum of squared distances. The
     structure has the axes and the origin of the crystal, or of its primitive cell, as orderings and their relaxations
-    have; a rigid shift is removed.
+    have; a rigid shift is removed. With `own_sites`, as for a frame of a run, an element that the crystal has is put on
+    sites that hold it: a passing ion does not make one sublattice of two.
 
     Raises
     ------
@@ -307,6 +310,9 @@ def decoration_of(atoms: Any, crystal: DisorderedCrystal, oxidation_states: Mapp
     ]
     # A site whose elements have no charge, as they were all replaced, may hold any.
     may_hold = np.array([[not held[k] or q in held[k] for k in parent_site] for q in charge])
+    if own_sites:
+        own = np.array([[symbol in parent.sites[k].species for k in parent_site] for symbol in symbols])
+        may_hold &= own | ~own.any(axis=1, keepdims=True)
     fractional = atoms.get_scaled_positions(wrap=False)
     shift = np.zeros(3)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from superionic.enumeration.local_order import LocalOrder
 from superionic.execution.runner import Failure
 from superionic.potentials.repulsion import RepulsionCurve
 from superionic.results.identity import Material, Ordering, Rows, Run
@@ -218,6 +219,26 @@ class RunObservables:
     observables: Observables
 
 
+@dataclass(frozen=True)
+class RunOrder:
+    """Local order in one run.
+
+    Attributes
+    ----------
+    run
+        Identity of the run.
+    key
+        Key of the task that described it.
+    order
+        Mean over frames: coordination of all cations but the mobile ion; short-range order and occupancies on the
+        sites of the crystal, each ion on the nearest.
+    """
+
+    run: Run
+    key: str
+    order: LocalOrder
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class AnalyseResult(Shown):
     """Diffusivities, conductivities, activation energies and paths.
@@ -238,6 +259,8 @@ class AnalyseResult(Shown):
         Analyses that failed.
     drawn
         Runs whose density, sites and paths are drawn.
+    orders
+        Local order in each run; empty unless sites of the crystal were requested.
     """
 
     mobile_ion: str
@@ -249,6 +272,7 @@ class AnalyseResult(Shown):
     observables: tuple[RunObservables, ...]
     failures: tuple[Failure, ...]
     drawn: tuple[Run, ...] = ()
+    orders: tuple[RunOrder, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
