@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 LOWEST: Final = 3
 """Number of orderings of each material that are described one by one."""
 _DIGITS = 6
-_FRAMES = 20
+_FRAMES = 10
 
 
 @dataclass(frozen=True)
