@@ -147,7 +147,9 @@ class Flow(Walk):
             texts = {entry.name: crystal_text(entry) for entry in file.crystals}
             analysed = analyse.run(file.analyse, self.bench, moved.runs, transfer, texts, teacher, further)
             if file.analyse.sites == "crystal":
-                orders, failures = order.describe_runs(self.bench, moved.runs, self.spaces, file.transport.supercell)
+                small = {each.run for each in moved.result.runs if each.n_atoms <= order.MOST_ATOMS}
+                described = [each for each in moved.runs if each.run in small]
+                orders, failures = order.describe_runs(self.bench, described, self.spaces, file.transport.supercell)
                 failures = (*analysed.result.failures, *failures)
                 analysed = replace(analysed, result=replace(analysed.result, orders=orders, failures=failures))
             analyse_draws(self, file.analyse, drawn_runs, transfer)

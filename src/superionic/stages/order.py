@@ -43,12 +43,15 @@ from superionic.stages.enumerate.spaces import SpaceSettings
 from superionic.units import BOLTZMANN_EV_PER_K
 
 if TYPE_CHECKING:
+    from superionic.enumeration.local_order import CompleteShells
     from superionic.results.identity import Ordering, ReferencePhase
     from superionic.stages.enumerate.spaces import Space
     from superionic.structures.crystal.disordered import DisorderedCrystal
 
 LOWEST: Final = 3
 """Number of orderings of each material that are described one by one."""
+MOST_ATOMS: Final = 3000
+"""Atoms of a run that is described: putting each on a site takes time of the third power of their number."""
 _DIGITS = 6
 _FRAMES = 10
 
@@ -141,7 +144,7 @@ def describe_runs(
     Parameters
     ----------
     runs
-        Runs of the stage *transport*.
+        Runs of the stage *transport*, of `MOST_ATOMS` at most.
     spaces
         Crystal and composition of each material.
     supercell
@@ -255,7 +258,8 @@ def order_in_run_task(
     mobile = run.numbers == atomic_numbers[mobile_ion]
     if not mobile.all():
         frames = remove_drift(frames, ~mobile, masses=atomic_masses[run.numbers])
-    orders = []
+    orders: list[LocalOrder] = []
+    shells: dict[tuple[str, str], CompleteShells] = {}
     try:
         for frame in frames[1:]:
             atoms = Atoms(run.numbers, positions=frame, cell=run.cell_A, pbc=True)
@@ -266,7 +270,7 @@ def order_in_run_task(
             orders.append(
                 LocalOrder(
                     tuple(kind for kind in coordination if kind.cation != mobile_ion),
-                    short_range_orders(decoration),
+                    short_range_orders(decoration, known=shells),
                     site_occupancies(decoration),
                     decoration.misfit_A,
                 )
