@@ -55,8 +55,8 @@ def test_names_in_the_last_column_are_written_by_the_code(root, written):
     unknown = [
         (row[0].strip(), name)
         for row in rows
-        for name in (*re.findall(r"`([^`/]+)`", row[3]), *re.findall(r"\*([^*]+)\*", row[3]))
-        if name not in written
+        for name in (*re.findall(r"`([^`]+)`", row[3]), *re.findall(r"\*([^*]+)\*", row[3]))
+        if name not in written and not name.startswith("report/")
     ]
     assert unknown == []
     assert {"msd", "composition", "density_…", "composition_…", "hull.csv"} <= written  # the search finds what there is
