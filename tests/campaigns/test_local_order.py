@@ -82,7 +82,10 @@ def test_occupancies_during_runs_stand_beside_those_of_the_orderings(polymorphs)
 @pytest.mark.slow
 def test_the_order_during_runs_stands_beside_that_of_the_ordering(polymorphs):
     analysed = polymorphs.results.analyse
-    assert [each.run for each in analysed.orders] == [each.run for each in analysed.runs]
+    # Li3YCl6 and Li3YBr6 have nothing that could mix.
+    assert [each.run for each in analysed.orders] == [
+        each.run for each in analysed.runs if each.formula == "Li3YBr3Cl3"
+    ]
     kinds, pairs = rows_of(polymorphs, "coordination_kinds.csv"), rows_of(polymorphs, "short_range_order.csv")
     for each in analysed.orders:
         assert {kind.cation for kind in each.order.coordination} == {"Y"}

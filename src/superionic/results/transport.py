@@ -260,7 +260,8 @@ class AnalyseResult(Shown):
     drawn
         Runs whose density, sites and paths are drawn.
     orders
-        Local order in each run of at most 3,000 atoms; empty unless sites of the crystal were requested.
+        Local order in each run of at most 3,000 atoms of a material with several anions, or with elements that share
+        sites; empty unless sites of the crystal were requested.
     """
 
     mobile_ion: str

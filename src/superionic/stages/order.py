@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from ase import Atoms
 
+from superionic.chemistry import VACANCY
 from superionic.enumeration.local_order import (
     LocalOrder,
     coordination_kinds,
@@ -134,6 +135,17 @@ def describe(
         if outcome.ok
     )
     return described, failures_of(outcomes)
+
+
+def materials_that_mix(orders: Sequence[MaterialOrder], mobile_ion: str) -> set[Material]:
+    """Return the materials in which mixing is a question: with several anions, or elements that share sites."""
+
+    def mixes(order: LocalOrder) -> bool:
+        anions = {element for kind in order.coordination for element, _ in kind.anions}
+        shared = any(not {VACANCY, mobile_ion} & {pair.first, pair.second} for pair in order.pairs)
+        return len(anions) > 1 or shared
+
+    return {each.material for each in orders if mixes(each.lowest[0].order)}
 
 
 def describe_runs(
