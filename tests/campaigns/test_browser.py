@@ -13,6 +13,9 @@ import pytest
 from superionic.report.draw_plotly import surface_json
 from superionic.report.plots import Surface, Volume
 
+from .conftest import write_campaign
+from .test_live import CAMPAIGN as WATCHED
+
 pytestmark = pytest.mark.browser
 
 _FLAGS = (
@@ -330,3 +333,33 @@ def test_the_live_page_shows_the_stages_and_the_report(tab, polymorphs):
         assert [url for url in tab.requests() if not url.startswith(own)] == []
         server.shutdown()
     wait.until(lambda _: "does not answer" in tab.script("return document.getElementById('lines').innerText"))
+
+
+def test_the_live_page_follows_a_run_from_its_first_task_to_the_report(tab, root, tmp_path):
+    """The page is opened before anything is done, and is never loaded again."""
+    import threading
+
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    from superionic import Campaign
+    from superionic.campaign.live.server import LiveServer
+    from superionic.campaign.live.watcher import Watcher
+
+    campaign = Campaign.load(write_campaign(root, tmp_path, WATCHED))
+    states = "return Array.from(document.querySelectorAll('#stages tbody tr')).map(row => row.className)"
+    with Watcher(campaign, every_s=0.5) as watcher, LiveServer(0, watcher) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        tab.open(server.address)
+        wait = WebDriverWait(tab.driver, 120)
+        n_stages = len(campaign.status().stages)
+        wait.until(lambda _: len(tab.script(states)) == n_stages)
+        assert "done" not in tab.script(states)
+        assert tab.script("return document.getElementById('report').hidden")
+        tab.script("window.isTheSamePage = true")
+        campaign.run()
+        wait.until(lambda _: tab.script(states) == ["done"] * n_stages)
+        wait.until(lambda _: not tab.script("return document.getElementById('report').hidden"))
+        assert tab.script("return document.querySelector('.line b').innerText.trim()") == "Everything is done."
+        assert tab.script("return window.isTheSamePage")
+        assert tab.errors() == []
+        server.shutdown()

@@ -7,9 +7,10 @@ import math
 
 import numpy as np
 import pytest
+from ase.io import read
 
 from superionic.report.sections import cells
-from superionic.results.cells import compare_cells
+from superionic.results.cells import compare_cells, lattice_constants
 
 
 def rows_of(folder, name):
@@ -77,6 +78,30 @@ def test_only_the_refined_composition_is_compared(polymorphs):
         )
         slope = math.log(hot.difference.volume_A3 / cold.difference.volume_A3) / 300.0
         assert one.thermal_percent == pytest.approx(100 * math.expm1(slope * (one.temperature_K - 300.0)))
+
+
+def test_lattice_constants_of_every_composition_are_those_of_the_structure_in_the_refined_setting(polymorphs):
+    results = polymorphs.results
+    rows = rows_of(polymorphs.report, "lattice_constants.csv")
+    materials = {(each.material.crystal, each.formula) for each in results.rank[-1].order}
+    assert {(row["crystal"], row["formula"]) for row in rows} == materials
+    assert len(rows) == 6
+    refined = {crystal.name: crystal.cell for crystal in results.crystals}
+    relaxed = read(polymorphs.report / "structures" / "relaxed.extxyz", ":")
+    structures = {atoms.info["id"]: atoms for atoms in relaxed}
+    lattices = lattice_constants(refined, results.rank)
+    for row, one in zip(rows, lattices, strict=True):
+        own = [entry for entry in results.rank[0].entries if getattr(entry.identity, "material", None) ==
+               one.ordering.material and entry.relaxed_eV_per_atom is not None]  # fmt: skip
+        assert one.relaxed_eV_per_atom == min(entry.relaxed_eV_per_atom for entry in own)
+        atoms = structures[row["ordering"]]
+        cell = np.linalg.inv(np.array(one.ordering.cell.supercell)) @ atoms.cell.array
+        assert [float(row[f"{name}_A"]) for name in "abc"] == pytest.approx(np.linalg.norm(cell, axis=1))
+        cosine = cell[0] @ cell[2] / np.linalg.norm(cell[0]) / np.linalg.norm(cell[2])
+        assert math.cos(math.radians(float(row["beta_deg"]))) == pytest.approx(cosine)
+        assert float(row["volume_A3_per_atom"]) == pytest.approx(atoms.get_volume() / len(atoms))
+        assert abs(one.lengths_A[1] / refined[row["crystal"]].lengths_A[1] - 1.0) < 0.2
+    assert "Lattice constants of the lowest ordering" in (polymorphs.report / "report.html").read_text("utf-8")
 
 
 def test_without_a_crystal_nothing_is_compared(monte_carlo):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from superionic.report.composition_axes import amounts_per_unit, line_words, uni
 from superionic.report.composition_map import RING_RADIUS, composition_map
 from superionic.report.sections import composition, stability
 from superionic.results.identity import AxisValue, Material, Ordering, ReferencePhase
+from superionic.results.transport import FurtherSeries
 from superionic.stages.dft.result import DftResult
 
 from .conftest import POLYMORPHS, TWO_AXES, write_campaign
@@ -121,6 +123,16 @@ def test_polymorphs_are_told_apart_by_their_energies(polymorphs):
     rows = file(section, "polymorphs.csv")
     assert len(rows) == 6
     assert {(row["crystal"], row["Br_per_Li3YCl6"]): row["energy_eV_per_atom"] for row in rows} == pytest.approx(lowest)
+
+
+def test_each_series_has_its_figure_over_composition(polymorphs):
+    results = polymorphs.results
+    again = FurtherSeries("10 kbar", "pair", 1.0, transport=results.transport, analyse=results.analyse)
+    idle = FurtherSeries("too-hot", "pair", 1.0, not_run="every run failed")
+    first, second = composition.section(replace(results, series=(again, idle))).plots
+    assert (first.key, second.key) == ("composition", "composition_10-kbar")
+    assert second.title.endswith(": series 10 kbar")
+    assert [panel.y_label for panel in second.panels] == [panel.y_label for panel in first.panels]
 
 
 def test_file_of_the_hull_has_all_digits_and_identity_in_columns(two_axes):

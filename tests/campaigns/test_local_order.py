@@ -77,3 +77,34 @@ def test_occupancies_during_runs_stand_beside_those_of_the_orderings(polymorphs)
     for record in on_sites:
         own = {row["site"]: float(row["occupancy"]) for row in rows if row["run"] == record.run.label}
         assert own == {kind.label: kind.occupancy for kind in record.migration.site_kinds}
+
+
+@pytest.mark.slow
+def test_the_order_during_runs_stands_beside_that_of_the_ordering(polymorphs):
+    analysed = polymorphs.results.analyse
+    # Li3YCl6 and Li3YBr6 have nothing that could mix.
+    assert [each.run for each in analysed.orders] == [
+        each.run for each in analysed.runs if each.formula == "Li3YBr3Cl3"
+    ]
+    kinds, pairs = rows_of(polymorphs, "coordination_kinds.csv"), rows_of(polymorphs, "short_range_order.csv")
+    for each in analysed.orders:
+        assert {kind.cation for kind in each.order.coordination} == {"Y"}
+        own = [row for row in kinds if row["run"] == each.run.label]
+        assert [(row["polyhedron"], float(row["share"])) for row in own] == [
+            (kind.label, kind.share) for kind in each.order.coordination
+        ]
+        assert [float(row["alpha"]) for row in pairs if row["run"] == each.run.label] == [
+            pair.alpha for pair in each.order.pairs
+        ]
+        start = next(
+            (one.order for material in polymorphs.results.rank[-1].order for one in material.lowest
+             if one.ordering == each.run.ordering), None,
+        )  # fmt: skip
+        if start is not None:  # the same shells and species, so that the two compare
+            names = {(pair.first, pair.second, pair.sublattices, pair.shell) for pair in start.pairs}
+            assert names == {(pair.first, pair.second, pair.sublattices, pair.shell) for pair in each.order.pairs}
+    section = local_order.section(polymorphs.results)
+    table = next(b for b in section.blocks if isinstance(b, Table) and b.caption.startswith("Coordination"))
+    assert any(row[2] == "MD of lowest, 900 K" for row in table.rows)
+    labels = {one.label for plot in section.plots for panel in plot.panels for one in panel.series}
+    assert {"MD, 1200 K", "Br–Cl, MD"} <= labels

@@ -75,6 +75,8 @@ def test_the_report_has_a_table_like_that_of_the_paper(series):
     table = next(block for block in section.blocks if isinstance(block, Table))
     by = {(row[1], row[2], row[3]): dict(zip(table.columns, row, strict=True)) for row in table.rows}
     assert [row[1] for row in table.rows[:4]] == NAMES
+    volumes = [name for name in table.columns if name.startswith("V(")]
+    assert volumes == ["V(0 K), Å³/atom", "V(300 K), Å³/atom"]  # those of the stage `volumes`, not of the runs
     # Paper B, table 1: neutron diffraction and impedance of three samples; the fine-tuned CHGNet at 10 kbar.
     schlem = next(row for (source, _, _), row in by.items() if source == "Schlem 2021")
     assert schlem["V(300 K), Å³/atom"] == "21.9"

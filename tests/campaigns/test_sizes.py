@@ -85,7 +85,10 @@ def test_the_report_has_a_section_and_files_for_them(sizes):
     assert {one.x[0] for one in conductivity.series if one.kind == "points"} == {0.0, 16.0}
     assert any("published" in one.label for one in conductivity.series)
     assert section_of_series.section(sizes.results).blocks == []  # there are no others to compare
-    assert [row["n_labels"] for row in rows_of(sizes.report, "sizes.csv")] == ["0", "8", "16"]
+    rows = rows_of(sizes.report, "sizes.csv")
+    assert [row["n_labels"] for row in rows] == ["0", "8", "16"]
+    last = sizes.results.sizes.models[-1].errors[0].errors
+    assert float(rows[-1]["rmse_energy_meV_per_atom"]) == last.rmse_energy_meV_per_atom  # paper A, figure 2b
     assert [row["spearman"] == "" for row in rows_of(sizes.report, "sizes_order.csv")] == [False, False, True]
     assert len(rows_of(sizes.report, "sizes_energies.csv")) == 9
     driven = rows_of(sizes.report, "sizes_series.csv")

@@ -103,3 +103,17 @@ def test_formula_units_and_compositions(refined, tmp_path):
     assert full.formula_units == 2
     found = compare_with_refined(full, full.lengths_A, full.angles_deg, np.eye(3, dtype=int))
     assert found.refined_volume_per_formula_unit_A3 == pytest.approx(5 * 5 * 7 / 2)
+
+
+def test_a_supercell_of_the_primitive_cell_is_compared_in_the_refined_setting(root):
+    """NaSICON in R-3c: the rhombohedral primitive cell has a third of the volume and none of the hexagonal lengths."""
+    crystal = read_crystal(root / "examples" / "nasicon" / "nasicon_r-3c.cif")
+    primitive = crystal.primitive()
+    assert primitive.volume_A3 == pytest.approx(crystal.volume_A3 / 3.0)
+    matrix = np.diag([1, 2, 1])
+    parameters = cell_to_cellpar(1.01 * matrix @ np.array(primitive.cell_A))
+    refined = RefinedCell.of(crystal, primitive=True)
+    found = compare_with_refined(refined, parameters[:3], parameters[3:], matrix)
+    assert found.lengths_percent == pytest.approx((1.0, 1.0, 1.0))
+    assert found.angles_difference_deg == pytest.approx((0.0, 0.0, 0.0), abs=1e-9)
+    assert found.volume_percent == pytest.approx(100.0 * (1.01**3 - 1.0))

@@ -36,17 +36,19 @@ from superionic.stages import (
 from superionic.stages.base import FINE_TUNED, Candidate, ChosenPotential, Earlier, of_compositions
 
 if TYPE_CHECKING:
+    from superionic.results.identity import Rows
     from superionic.results.ranking import RankResult
     from superionic.settings.analyse import AnalyseSettings
     from superionic.settings.hull import HullSettings
     from superionic.settings.rank import RankSettings
     from superionic.settings.transport import TransportSettings
     from superionic.settings.volumes import VolumesSettings
-    from superionic.stages.analyse import FurtherAnalysis
+    from superionic.stages.analyse import AnalyseOutput, FurtherAnalysis
     from superionic.stages.base import TransportRun, WithCandidates, Workbench
     from superionic.stages.distil import DistilOutput
     from superionic.stages.enumerate.spaces import Space
     from superionic.stages.hull import HullOutput
+    from superionic.stages.transport import TransportOutput
 
 _REFUSED = "they failed parity with their teacher"
 
@@ -146,9 +148,20 @@ class Flow(Walk):
             transfer, teacher = (None, "") if own is None else (own.transfer, own.teacher.name)
             texts = {entry.name: crystal_text(entry) for entry in file.crystals}
             analysed = analyse.run(file.analyse, self.bench, moved.runs, transfer, texts, teacher, further)
+            if file.analyse.sites == "crystal":
+                analysed = self._with_orders(analysed, moved, file.transport.supercell)
             analyse_draws(self, file.analyse, drawn_runs, transfer)
             self._analyse_series(file.analyse, series_runs)
             self.done("analyse", self.outputs.analyse, analysed)
+
+    def _with_orders(self, analysed: AnalyseOutput, moved: TransportOutput, supercell: Rows) -> AnalyseOutput:
+        """Describe the local order along the runs in which it may change."""
+        mixed = order.materials_that_mix(self.outputs.rank[-1].result.order, self.file.mobile_ion)
+        small = {each.run for each in moved.result.runs if each.n_atoms <= order.MOST_ATOMS}
+        runs = [each for each in moved.runs if each.run in small and each.run.ordering.material in mixed]
+        orders, failed = order.describe_runs(self.bench, runs, self.spaces, supercell)
+        failures = (*analysed.result.failures, *failed)
+        return replace(analysed, result=replace(analysed.result, orders=orders, failures=failures))
 
     def _rank(
         self,

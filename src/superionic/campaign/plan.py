@@ -284,7 +284,8 @@ def _demand_compositions(file: CampaignFile, spaces: Sequence[PlannedSpace]) -> 
     ]
     draws = [("transport.draws", series.draws) for series in file.transport_series]
     formulas = {normal_formula(space.formula): space.formula for space in spaces}
-    for key, section in (*sections, *draws):
+    drawn = [("analyse.densities", None if file.analyse is None else file.analyse.densities)]
+    for key, section in (*sections, *draws, *drawn):
         for formula in () if section is None else section.compositions:
             if normal_formula(formula) not in formulas:
                 raise CompositionError(

@@ -75,7 +75,7 @@ def gather(flow: Walk) -> Results:
                 spacegroup=flow.crystals[entry.name].spacegroup_symbol,
                 spacegroup_number=flow.crystals[entry.name].spacegroup_number,
                 source=Path(entry.file).name,
-                cell=RefinedCell.of(flow.crystals[entry.name]),
+                cell=RefinedCell.of(flow.crystals[entry.name], primitive=entry.primitive),
             )
             for entry in file.crystals
         ),

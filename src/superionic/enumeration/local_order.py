@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from superionic.chemistry import VACANCY, sort_species, species_key
 from superionic.errors import AnalysisError, CompositionError
 from superionic.shown import Shown
-from superionic.thermodynamics.lattice_mc.order_parameters import pair_shells
+from superionic.thermodynamics.lattice_mc.order_parameters import PairShells, pair_shells
 from superionic.transport.sites.positions import SiteSet, sites_in_supercell
 
 if TYPE_CHECKING:
@@ -273,12 +273,15 @@ class Decoration:
     misfit_A: float
 
 
-def decoration_of(atoms: Any, crystal: DisorderedCrystal, oxidation_states: Mapping[str, float]) -> Decoration:
+def decoration_of(
+    atoms: Any, crystal: DisorderedCrystal, oxidation_states: Mapping[str, float], *, own_sites: bool = False
+) -> Decoration:
     """Assign each atom of a structure to a site of the crystal that it was made from, each site to one atom at most.
 
     Cations are put on sites of cations and anions on those of anions, at the least sum of squared distances. The
     structure has the axes and the origin of the crystal, or of its primitive cell, as orderings and their relaxations
-    have; a rigid shift is removed.
+    have; a rigid shift is removed. With `own_sites`, as for a frame of a run, an element that the crystal has is put on
+    sites that hold it: a passing ion does not make one sublattice of two.
 
     Raises
     ------
@@ -307,6 +310,9 @@ def decoration_of(atoms: Any, crystal: DisorderedCrystal, oxidation_states: Mapp
     ]
     # A site whose elements have no charge, as they were all replaced, may hold any.
     may_hold = np.array([[not held[k] or q in held[k] for k in parent_site] for q in charge])
+    if own_sites:
+        own = np.array([[symbol in parent.sites[k].species for k in parent_site] for symbol in symbols])
+        may_hold &= own | ~own.any(axis=1, keepdims=True)
     fractional = atoms.get_scaled_positions(wrap=False)
     shift = np.zeros(3)
 
@@ -380,7 +386,12 @@ def _present(refined: Mapping[str, float], decoration: Decoration) -> set[str]:
 # ---- short-range order ----------------------------------------------------------------------------------------------
 
 
-def short_range_orders(decoration: Decoration, *, n_shells: int = N_SHELLS) -> tuple[WarrenCowleyParameter, ...]:
+def short_range_orders(
+    decoration: Decoration,
+    *,
+    n_shells: int = N_SHELLS,
+    known: dict[tuple[str, str], CompleteShells] | None = None,
+) -> tuple[WarrenCowleyParameter, ...]:
     """Compute the Warren–Cowley parameters of the first shells, within sublattices and between them.
 
     Parameters
@@ -389,7 +400,10 @@ def short_range_orders(decoration: Decoration, *, n_shells: int = N_SHELLS) -> t
         The structure on the sites of its crystal, whose occupancies say which sites share species.
     n_shells
         Number of shells of each pair of sublattices.
+    known
+        Shells of earlier decorations of the same sites and sublattices, to which those that are missing are added.
     """
+    known = {} if known is None else known
     blocks, names = _sublattices(decoration)
     mixed = [b for b in range(len(names)) if len({decoration.species[k] for k in np.flatnonzero(blocks == b)}) > 1]
     if not mixed:
@@ -403,9 +417,10 @@ def short_range_orders(decoration: Decoration, *, n_shells: int = N_SHELLS) -> t
     for a, b in itertools.combinations_with_replacement(range(len(mixed)), 2):
         members = np.flatnonzero((block_of == a) | (block_of == b))
         local = (block_of[members] == b).astype(np.int64) if a != b else np.zeros(len(members), dtype=np.int64)
-        orders += _orders(
-            decoration.sites.cell_A, fractional[members], local, species[members], (labels[a], labels[b]), n_shells
-        )
+        pair = labels[a], labels[b]
+        if pair not in known:
+            known[pair] = _complete_shells(decoration.sites.cell_A, fractional[members], local, n_shells)
+        orders += _orders(known[pair], local, species[members], pair)
     return tuple(orders)
 
 
@@ -438,18 +453,18 @@ def _sublattices(decoration: Decoration) -> tuple[IntArray, list[str]]:
     return blocks, names
 
 
-def _orders(
-    cell_A: FloatArray,
-    fractional: FloatArray,
-    block_of: IntArray,
-    species: NDArray[np.str_],
-    sublattices: tuple[str, str],
-    n_shells: int,
-) -> list[WarrenCowleyParameter]:
-    """Return the parameters of one sublattice with itself (one block), or of two with each other (blocks 0 and 1)."""
+@dataclass(frozen=True, eq=False)
+class CompleteShells:
+    """Pairs of sites by shells, and the numbers of those shells that have all of their pairs; None without a pair."""
+
+    shells: PairShells | None
+    complete: tuple[int, ...]
+
+
+def _complete_shells(cell_A: FloatArray, fractional: FloatArray, block_of: IntArray, n_shells: int) -> CompleteShells:
+    """Find the first shells of one sublattice with itself (one block), or of two with each other (blocks 0 and 1)."""
     n_blocks = int(block_of.max()) + 1
-    counts = [Counter(species[block_of == b].tolist()) for b in range(n_blocks)]
-    sizes = [sum(count.values()) for count in counts]
+    complete: list[int] = []
     density = len(fractional) / abs(float(np.linalg.det(cell_A)))
     shells = None
     for cutoff in _CUTOFFS_A:
@@ -468,12 +483,23 @@ def _orders(
         ]
         if len(complete) >= n_shells:
             break
+    return CompleteShells(shells, tuple(complete[:n_shells]))
+
+
+def _orders(
+    of: CompleteShells, block_of: IntArray, species: NDArray[np.str_], sublattices: tuple[str, str]
+) -> list[WarrenCowleyParameter]:
+    """Return the parameters of one sublattice with itself (one block), or of two with each other (blocks 0 and 1)."""
+    shells = of.shells
     if shells is None:
         return []
+    n_blocks = int(block_of.max()) + 1
+    counts = [Counter(species[block_of == b].tolist()) for b in range(n_blocks)]
+    sizes = [sum(count.values()) for count in counts]
     a_block, b_block = 0, n_blocks - 1
     same = n_blocks == 1
     orders = []
-    for number, s in enumerate(complete[:n_shells], 1):
+    for number, s in enumerate(of.complete, 1):
         which = shells.shell == s
         one, two = species[shells.first[which]], species[shells.second[which]]
         n_pairs = int(which.sum())

@@ -9,10 +9,16 @@ from typing import Final
 
 import numpy as np
 
-from superionic.results.identity import Ordering
+from superionic.results.identity import Material, Ordering
 from superionic.results.ranking import RankResult
 from superionic.results.transport import TransportResult
-from superionic.structures.crystal.refined_cell import CellDifference, RefinedCell, compare_with_refined
+from superionic.structures.crystal.refined_cell import (
+    CellDifference,
+    RefinedCell,
+    Triple,
+    compare_with_refined,
+    in_setting_of,
+)
 
 _ROOM_K: Final = 300.0
 _AMBIENT_GPA: Final = 0.01
@@ -87,6 +93,58 @@ def compare_cells(
     """
     relaxed = tuple(comparison for ranking in rankings for comparison in _relaxed(refined, ranking))
     return relaxed + (() if transport is None else _runs(refined, transport))
+
+
+@dataclass(frozen=True)
+class LatticeConstants:
+    """The relaxed cell of the lowest ordering of a material, per refined cell and in its setting.
+
+    Attributes
+    ----------
+    ordering, formula
+        The ordering and its reduced formula.
+    potential
+        Name, in the campaign, of the potential that relaxed it.
+    lengths_A, angles_deg, volume_A3
+        a, b, c and α, β, γ, and the volume.
+    volume_A3_per_atom
+        The volume over the number of atoms.
+    relaxed_eV_per_atom
+        Its energy.
+    """
+
+    ordering: Ordering
+    formula: str
+    potential: str
+    lengths_A: Triple
+    angles_deg: Triple
+    volume_A3: float
+    volume_A3_per_atom: float
+    relaxed_eV_per_atom: float
+
+
+def lattice_constants(
+    refined: Mapping[str, RefinedCell], rankings: tuple[RankResult, ...]
+) -> tuple[LatticeConstants, ...]:
+    """Return the cell of the lowest ordering of every material by each ranking (paper A, table S4).
+
+    Parameters are those of :func:`compare_cells`; no composition is left out.
+    """
+    lowest: dict[tuple[str, Material], LatticeConstants] = {}
+    for ranking in rankings:
+        for entry in ranking.entries:
+            identity, energy, volume = entry.identity, entry.relaxed_eV_per_atom, entry.volume_A3_per_atom
+            if not isinstance(identity, Ordering) or entry.duplicate_of is not None or energy is None or volume is None:
+                continue
+            if entry.lengths_A is None or entry.angles_deg is None or identity.material.crystal not in refined:
+                continue
+            group = (ranking.potential_name, identity.material)
+            if group in lowest and lowest[group].relaxed_eV_per_atom <= energy:
+                continue
+            cell = refined[identity.material.crystal]
+            setting = in_setting_of(cell, entry.lengths_A, entry.angles_deg, identity.cell.supercell)
+            lowest[group] = LatticeConstants(identity, entry.formula, ranking.potential_name, *setting, volume, energy)
+    return tuple(lowest.values())
 
 
 def _relaxed(refined: Mapping[str, RefinedCell], ranking: RankResult) -> Iterator[CellComparison]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from superionic.enumeration.local_order import LocalOrder
 from superionic.execution.runner import Failure
 from superionic.potentials.repulsion import RepulsionCurve
 from superionic.results.identity import Material, Ordering, Rows, Run
@@ -218,6 +219,26 @@ class RunObservables:
     observables: Observables
 
 
+@dataclass(frozen=True)
+class RunOrder:
+    """Local order in one run.
+
+    Attributes
+    ----------
+    run
+        Identity of the run.
+    key
+        Key of the task that described it.
+    order
+        Mean over frames: coordination of all cations but the mobile ion; short-range order and occupancies on the
+        sites of the crystal, each ion on the nearest.
+    """
+
+    run: Run
+    key: str
+    order: LocalOrder
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class AnalyseResult(Shown):
     """Diffusivities, conductivities, activation energies and paths.
@@ -236,6 +257,11 @@ class AnalyseResult(Shown):
         Further observables of each run; empty unless requested.
     failures
         Analyses that failed.
+    drawn
+        Runs whose density, sites and paths are drawn.
+    orders
+        Local order in each run of at most 3,000 atoms of a material with several anions, or with elements that share
+        sites; empty unless sites of the crystal were requested.
     """
 
     mobile_ion: str
@@ -246,6 +272,8 @@ class AnalyseResult(Shown):
     migration: tuple[MigrationRecord, ...]
     observables: tuple[RunObservables, ...]
     failures: tuple[Failure, ...]
+    drawn: tuple[Run, ...] = ()
+    orders: tuple[RunOrder, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -11,8 +11,9 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from superionic.settings.base import StageSection, Temperatures, each_once
-from superionic.settings.rules import Problem, rule
+from superionic.chemistry import normal_formula
+from superionic.settings.base import Formulas, StageSection, Temperature, Temperatures, each_once
+from superionic.settings.rules import Problem, Section, rule
 from superionic.settings.transport import TransportSettings
 
 FEWEST_BLOCKS: Final = 9
@@ -37,6 +38,19 @@ ObservableNames = Annotated[
 ]
 
 
+class DrawnDensities(Section):
+    """Runs whose density, with sites and paths, the report draws and writes as files."""
+
+    compositions: Formulas = Field(
+        default=(),
+        description="Compositions that are drawn, e.g. [Li3In0.5Y0.5Br3Cl3] (paper A, figure 5), by their lowest "
+        "ordering; if empty, the best conductor and the ends of the composition axes.",
+    )
+    temperatures_K: Annotated[tuple[Temperature, ...], Field(strict=False, max_length=100)] = Field(
+        default=(), description="Temperatures of the runs that are drawn (paper A: 800); the highest if empty."
+    )
+
+
 class AnalyseSettings(StageSection):
     """Diffusivities, conductivities, activation energies and density maps of the trajectories."""
 
@@ -54,6 +68,10 @@ class AnalyseSettings(StageSection):
         default=0.3,
         description="Grid spacing of the probability density of the mobile ion; null for no density map. The grid of a "
         "run's cell has no more than 20 million points.",
+    )
+    densities: DrawnDensities = Field(
+        default=DrawnDensities(),
+        description="Which runs are drawn with their density, sites and paths; all runs are analysed.",
     )
     window_ps: Annotated[tuple[float, float], Field(strict=False), AfterValidator(_a_window)] | None = Field(
         default=None,
@@ -73,6 +91,23 @@ class AnalyseSettings(StageSection):
         "amplitude, from frames every 10 to 20 fs), the rotation of polyanions such as PS4, and g(r) of all pairs of "
         "elements with coordination numbers.",
     )
+
+    @rule
+    def _densities_are_of_runs(self, transport_series: tuple[TransportSettings, ...]) -> Iterator[Problem]:
+        if not transport_series:
+            return
+        first = transport_series[0]
+        for index, temperature in enumerate(self.densities.temperatures_K):
+            if temperature not in first.temperatures_K:
+                known = ", ".join(f"{each:g}" for each in first.temperatures_K)
+                path = ("densities", "temperatures_K", index)
+                yield Problem(path, f"there is no run at {temperature:g} K", f"name some of {known}")
+        simulated = {normal_formula(formula) for formula in first.compositions}
+        for index, formula in enumerate(self.densities.compositions):
+            if simulated and normal_formula(formula) not in simulated:
+                path = ("densities", "compositions", index)
+                hint = f"name some of {', '.join(first.compositions)}, or add it to them"
+                yield Problem(path, f"{formula} is not among `transport.compositions`, so it has no run", hint)
 
     @rule
     def _window_fits_the_runs(self, transport_series: tuple[TransportSettings, ...]) -> Iterator[Problem]:

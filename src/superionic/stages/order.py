@@ -1,7 +1,7 @@
-"""What the ranked orderings look like: coordination, short-range order and occupancies by Wyckoff position.
+"""What the ranked orderings look like, and what becomes of it in runs: coordination, short-range order, occupancies.
 
-It belongs to the stage *rank*, after which the lowest orderings are known, and needs the crystals of the stage
-*enumerate*, on whose sites they are.
+It belongs to the stage *rank*, after which the lowest orderings are known, and to *analyse*; both need the crystals of
+the stage *enumerate*, on whose sites the ions are.
 """
 
 from __future__ import annotations
@@ -13,23 +13,48 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from ase import Atoms
 
-from superionic.enumeration.local_order import LocalOrder, local_order, mean_order
+from superionic.chemistry import VACANCY
+from superionic.enumeration.local_order import (
+    LocalOrder,
+    coordination_kinds,
+    decoration_of,
+    local_order,
+    mean_order,
+    short_range_orders,
+    site_occupancies,
+)
 from superionic.errors import AnalysisError, CalculationFailed
 from superionic.execution.runner import Failure
 from superionic.execution.task import Context, task
-from superionic.results.identity import Material
+from superionic.results.identity import Material, Rows
 from superionic.results.ranking import MaterialOrder, MeanOrder, OrderOfOrdering
-from superionic.stages.base import Candidate, RelaxedOrdering, Workbench, failures_of, grouped, read_parent
+from superionic.results.transport import RunOrder
+from superionic.stages.base import (
+    Candidate,
+    FloatArray,
+    RelaxedOrdering,
+    Trajectory,
+    TransportRun,
+    Workbench,
+    failures_of,
+    grouped,
+    read_parent,
+)
 from superionic.stages.enumerate.spaces import SpaceSettings
 from superionic.units import BOLTZMANN_EV_PER_K
 
 if TYPE_CHECKING:
+    from superionic.enumeration.local_order import CompleteShells
     from superionic.results.identity import Ordering, ReferencePhase
     from superionic.stages.enumerate.spaces import Space
+    from superionic.structures.crystal.disordered import DisorderedCrystal
 
 LOWEST: Final = 3
 """Number of orderings of each material that are described one by one."""
+MOST_ATOMS: Final = 3000
+"""Atoms of a run that is described: putting each on a site takes time of the third power of their number."""
 _DIGITS = 6
+_FRAMES = 10
 
 
 @dataclass(frozen=True)
@@ -68,9 +93,7 @@ def describe(
     """
     bench = bench.at("rank")
     on_sites: dict[Ordering | ReferencePhase, Candidate] = {each.identity: each for each in enumerated}
-    settings: dict[Material, SpaceSettings] = {}
-    for space in spaces:
-        settings.setdefault(space.material, space.settings)
+    settings = _settings_of(spaces)
     groups = grouped([each for each in ranked if not each.is_reference], lambda each: (each.material, each.formula))
     of_group: dict[tuple[Material, str], list[Candidate]] = {}
     tasks = []
@@ -114,6 +137,67 @@ def describe(
     return described, failures_of(outcomes)
 
 
+def materials_that_mix(orders: Sequence[MaterialOrder], mobile_ion: str) -> set[Material]:
+    """Return the materials in which mixing is a question: with several anions, or elements that share sites."""
+
+    def mixes(order: LocalOrder) -> bool:
+        anions = {element for kind in order.coordination for element, _ in kind.anions}
+        shared = any(not {VACANCY, mobile_ion} & {pair.first, pair.second} for pair in order.pairs)
+        return len(anions) > 1 or shared
+
+    return {each.material for each in orders if mixes(each.lowest[0].order)}
+
+
+def describe_runs(
+    bench: Workbench, runs: Sequence[TransportRun], spaces: Sequence[Space], supercell: Rows
+) -> tuple[tuple[RunOrder, ...], tuple[Failure, ...]]:
+    """Describe what the structures of each run look like, on average over its frames.
+
+    Parameters
+    ----------
+    runs
+        Runs of the stage *transport*, of `MOST_ATOMS` at most.
+    spaces
+        Crystal and composition of each material.
+    supercell
+        Cell of the runs in terms of that of the ordering.
+    """
+    bench = bench.at("analyse")
+    settings = _settings_of(spaces)
+    tasks = [
+        bench.task(
+            f"order in {each.run.label}",
+            order_in_run_task.of(
+                mobile_ion=bench.mobile_ion,
+                space=settings[each.run.ordering.material],
+                supercell=_product(supercell, each.run.ordering.cell.supercell),
+                positions=each.positions_A,
+                run=each.trajectory,
+            ),
+        )
+        for each in runs
+    ]
+    outcomes = bench.runner.gather(tasks)
+    orders = tuple(
+        RunOrder(each.run, outcome.task.key, outcome.value)
+        for each, outcome in zip(runs, outcomes, strict=True)
+        if outcome.ok
+    )
+    return orders, failures_of(outcomes)
+
+
+def _product(first: Rows, second: Rows) -> Rows:
+    a, b, c = ((x, y, z) for x, y, z in (np.array(first) @ np.array(second)).tolist())
+    return a, b, c
+
+
+def _settings_of(spaces: Sequence[Space]) -> dict[Material, SpaceSettings]:
+    settings: dict[Material, SpaceSettings] = {}
+    for space in spaces:
+        settings.setdefault(space.material, space.settings)
+    return settings
+
+
 # ---- task functions -----------------------------------------------------------------------------------------------
 
 
@@ -139,10 +223,7 @@ def order_task(
     relaxed: Sequence[RelaxedOrdering],
 ) -> DescribedOrderings:
     """Describe orderings of one material, the lowest first."""
-    from superionic.structures.crystal.occupancies import with_occupancies
-
-    crystal = read_parent(space.file_name, space.text, context, space.occupancies)
-    crystal = space.substituted(with_occupancies(crystal, space.occupancies) if space.occupancies else crystal)
+    crystal = _crystal(space, context)
     needed = sorted({*range(lowest), *averaged})
     orders: dict[int, LocalOrder] = {}
     try:
@@ -162,6 +243,61 @@ def order_task(
             order=mean_order([orders[k] for k in averaged], weights.tolist()),
         )
     return DescribedOrderings(tuple(orders[k] for k in range(lowest)), mean)
+
+
+@task(version=1)
+def order_in_run_task(
+    context: Context,
+    *,
+    mobile_ion: str,
+    space: SpaceSettings,
+    supercell: Rows,
+    positions: Sequence[FloatArray],
+    run: Trajectory,
+) -> LocalOrder:
+    """Average the local order over frames spread evenly over a run; mobile ions have no coordination of interest."""
+    from ase.data import atomic_masses, atomic_numbers
+
+    from superionic.transport.diffusion.msd import remove_drift
+
+    crystal = _crystal(space, context)
+    # On the sites of the crystal in its own cell, as the ordering was, shells of neighbours are the same.
+    unstrained_A = np.array(supercell) @ (crystal.primitive() if space.primitive else crystal).cell_A
+    n_frames = sum(len(part) for part in positions)
+    n_drawn = min(_FRAMES, n_frames)
+    chosen = ((np.arange(n_drawn) + 0.5) * n_frames / n_drawn).astype(np.int64)
+    frames = np.concatenate(positions)[np.concatenate([[0], chosen])]
+    mobile = run.numbers == atomic_numbers[mobile_ion]
+    if not mobile.all():
+        frames = remove_drift(frames, ~mobile, masses=atomic_masses[run.numbers])
+    orders: list[LocalOrder] = []
+    shells: dict[tuple[str, str], CompleteShells] = {}
+    try:
+        for frame in frames[1:]:
+            atoms = Atoms(run.numbers, positions=frame, cell=run.cell_A, pbc=True)
+            on_sites = atoms.copy()
+            on_sites.set_cell(unstrained_A, scale_atoms=True)
+            decoration = decoration_of(on_sites, crystal, space.oxidation_states, own_sites=True)
+            coordination = coordination_kinds(atoms, space.oxidation_states)
+            orders.append(
+                LocalOrder(
+                    tuple(kind for kind in coordination if kind.cation != mobile_ion),
+                    short_range_orders(decoration, known=shells),
+                    site_occupancies(decoration),
+                    decoration.misfit_A,
+                )
+            )
+    except AnalysisError as error:
+        raise CalculationFailed(f"the structures of the run cannot be described: {error.message}") from error
+    return mean_order(orders, [1.0] * len(orders))
+
+
+def _crystal(space: SpaceSettings, context: Context) -> DisorderedCrystal:
+    """Return the crystal of a material, with its elements replaced."""
+    from superionic.structures.crystal.occupancies import with_occupancies
+
+    crystal = read_parent(space.file_name, space.text, context, space.occupancies)
+    return space.substituted(with_occupancies(crystal, space.occupancies) if space.occupancies else crystal)
 
 
 def _weights(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         TemperatureDependence,
         temperature_dependence,
     )
+    from superionic.transport.conductivity.planes import PlaneLine, plane_lines
     from superionic.transport.conductivity.posterior import TransportSamples, posterior_samples
     from superionic.transport.conductivity.vogel import VogelFit, vogel_fit
     from superionic.transport.density.grid import Density, probability_density
@@ -35,6 +36,7 @@ _HOMES = {
     "MeanSquaredDisplacement": "diffusion.msd",
     "Migration": "sites.migration",
     "Observables": "observables.together",
+    "PlaneLine": "conductivity.planes",
     "RunTransport": "conductivity.of_temperature",
     "SiteSet": "sites.positions",
     "SiteTracker": "sites.jumps",
@@ -52,6 +54,7 @@ _HOMES = {
     "follow_sites": "sites.jumps",
     "mean_squared_displacement": "diffusion.msd",
     "observe": "observables.together",
+    "plane_lines": "conductivity.planes",
     "posterior_samples": "conductivity.posterior",
     "probability_density": "density.grid",
     "temperature_dependence": "conductivity.of_temperature",
@@ -67,6 +70,7 @@ __all__ = [
     "MeanSquaredDisplacement",
     "Migration",
     "Observables",
+    "PlaneLine",
     "RunTransport",
     "SiteSet",
     "SiteTracker",
@@ -84,6 +88,7 @@ __all__ = [
     "follow_sites",
     "mean_squared_displacement",
     "observe",
+    "plane_lines",
     "posterior_samples",
     "probability_density",
     "temperature_dependence",

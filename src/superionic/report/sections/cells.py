@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from superionic.report.composition_axes import material_columns, ordering_cells, unit_formula
 from superionic.report.csv_tables import CsvTable, csv_table
 from superionic.report.plots import GREY, ORANGE, VERMILION, Panel, Plot, Series, pick
-from superionic.report.section import Paragraph, Section, shown
+from superionic.report.section import Block, Paragraph, Section, shown
 from superionic.report.table import Table, table_of
 from superionic.report.words import UNKNOWN, number, plural
 from superionic.results.campaign import Results, Statement
-from superionic.results.cells import CellComparison
+from superionic.results.cells import CellComparison, LatticeConstants, lattice_constants
 from superionic.results.identity import Material, Ordering
 from superionic.structures.crystal.refined_cell import CAUTION_PERCENT, WARNING_PERCENT, Triple
 
 KEY: Final = "cells"
 _TITLE: Final = "Cells against the refinement"
 _MOST_ORDERINGS: Final = 8
+_AXES: Final = ("a", "b", "c")
+_ANGLES: Final = ("alpha", "beta", "gamma")
 
 
 def section(results: Results) -> Section:
     """Describe the differences between calculated and refined cells."""
-    if not results.cells:
+    refined = {crystal.name: crystal.cell for crystal in results.crystals}
+    lattices = lattice_constants(refined, results.rank)
+    blocks: list[Block] = [_lattices_table(results, lattices)]
+    if results.cells:
+        compared = _shown(results)
+        blocks = [_plot(results, compared), _table(results, compared), *blocks]
+    else:
         words = "No cell of a refined composition was relaxed or simulated at constant pressure."
-        return Section(KEY, _TITLE, [Paragraph(words, "missing")])
-    compared = _shown(results)
-    return Section(KEY, _TITLE, shown(_plot(results, compared), _table(results, compared)), [_csv(results)])
+        blocks = [Paragraph(words, "missing"), *blocks]
+    files = [_csv(results), _lattices_csv(results, lattices)]
+    return Section(KEY, _TITLE, shown(*blocks), [file for file in files if file.rows])
 
 
 def doubts(results: Results) -> Iterator[Statement]:
@@ -144,6 +152,24 @@ def _table(results: Results, compared: list[CellComparison]) -> Table:
     return Table(table.caption + " " + words, table.columns, table.rows, table.numeric)
 
 
+def _lattices_table(results: Results, lattices: Sequence[LatticeConstants]) -> Table:
+    return table_of(
+        "Lattice constants of the lowest ordering of each composition, relaxed by the ranking potential: per refined "
+        "cell, and in its setting.",
+        lattices,
+        [
+            ("Composition", lambda one: unit_formula(results, one.formula)),
+            ("Ordering", lambda one: one.ordering.id),
+            ("Potential", lambda one: one.potential),
+            *((f"{name}, Å", lambda one, i=i: f"{one.lengths_A[i]:.3f}") for i, name in enumerate("abc")),
+            *((f"{name}, °", lambda one, i=i: f"{one.angles_deg[i]:.2f}") for i, name in enumerate("αβγ")),
+            ("V, Å³", lambda one: f"{one.volume_A3:.2f}"),
+            ("V, Å³ per atom", lambda one: number(one.volume_A3_per_atom, 4)),
+        ],
+        numeric=range(3, 11),
+    )
+
+
 def _signed(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
 
@@ -152,9 +178,24 @@ def _three(values: Triple, form: str) -> str:
     return " ".join(f"{value:{form}}" for value in values)
 
 
+def _lattices_csv(results: Results, lattices: Sequence[LatticeConstants]) -> CsvTable:
+    return csv_table(
+        "lattice_constants.csv",
+        (*material_columns(results), "ordering"),
+        [(ordering_cells(results, one.ordering), one) for one in lattices],
+        [
+            ("formula", lambda one: one.formula),
+            ("potential", lambda one: one.potential),
+            (tuple(f"{name}_A" for name in _AXES), lambda one: one.lengths_A),
+            (tuple(f"{name}_deg" for name in _ANGLES), lambda one: one.angles_deg),
+            ("volume_A3", lambda one: one.volume_A3),
+            ("volume_A3_per_atom", lambda one: one.volume_A3_per_atom),
+            ("relaxed_eV_per_atom", lambda one: one.relaxed_eV_per_atom),
+        ],
+    )
+
+
 def _csv(results: Results) -> CsvTable:
-    axes = ("a", "b", "c")
-    angles = ("alpha", "beta", "gamma")
     return csv_table(
         "cells.csv",
         (*material_columns(results), "ordering"),
@@ -169,10 +210,10 @@ def _csv(results: Results) -> CsvTable:
             ("refined_volume_A3_per_formula_unit", lambda one: one.difference.refined_volume_per_formula_unit_A3),
             ("volume_difference_percent", lambda one: one.difference.volume_percent),
             ("thermal_percent", lambda one: one.thermal_percent),
-            (tuple(f"{name}_A" for name in axes), lambda one: one.difference.lengths_A),
-            (tuple(f"{name}_difference_percent" for name in axes), lambda one: one.difference.lengths_percent),
-            (tuple(f"{name}_deg" for name in angles), lambda one: one.difference.angles_deg),
-            (tuple(f"{name}_difference_deg" for name in angles), lambda one: one.difference.angles_difference_deg),
+            (tuple(f"{name}_A" for name in _AXES), lambda one: one.difference.lengths_A),
+            (tuple(f"{name}_difference_percent" for name in _AXES), lambda one: one.difference.lengths_percent),
+            (tuple(f"{name}_deg" for name in _ANGLES), lambda one: one.difference.angles_deg),
+            (tuple(f"{name}_difference_deg" for name in _ANGLES), lambda one: one.difference.angles_difference_deg),
             ("severity", lambda one: one.difference.severity),
         ],
     )

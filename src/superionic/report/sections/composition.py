@@ -20,11 +20,12 @@ from superionic.report.csv_tables import Cells, CsvTable
 from superionic.report.plots import GREY, HEAT_SCALE, Panel, Plot, Series, pick, pick_marker, xy
 from superionic.report.runs import materials
 from superionic.report.section import Paragraph, Section
+from superionic.report.sections.paths_figures import safe_name
 from superionic.report.sections.stability import MaterialStability, energy_tags, polymorph_panel, stability_of
 from superionic.report.sigma import SIGMA_COLUMNS, SigmaUnit, sigma_cells
 from superionic.report.words import listing, number, plural, with_error
 from superionic.results.campaign import Results, Statement
-from superionic.results.transport import MaterialTransport
+from superionic.results.transport import AnalyseResult, MaterialTransport
 from superionic.transport.conductivity.line import ConductivityAt
 
 _KEY: Final = "composition"
@@ -64,22 +65,38 @@ def section(results: Results) -> Section:
         return Section(_KEY, _TITLE, [])
     if analysed is None:
         return Section(_KEY, _TITLE, [Paragraph("Transport was not analysed.", "missing")])
-    compositions = [_composition(results, each) for each in analysed.arrhenius]
-    compositions = [each for each in compositions if len(each.point) == len(results.axes)]
-    axes = varying_axes(results, [each.point for each in compositions])
-    temperature = next((each.dependence.report_temperatures_K[0] for each in analysed.arrhenius), None)
-    plot: Plot | None = None
-    if temperature is not None and len(axes) == 1:
-        plot = _line_plot(results, compositions, axes[0], temperature)
-    elif temperature is not None and len(axes) == 2:
-        plot = _map_plot(results, compositions, temperature)
+    axes, plot = _drawn(results, analysed)
     if plot is not None:
-        return Section(_KEY, _TITLE, [plot], [_csv(results)])
+        return Section(_KEY, _TITLE, [plot, *_of_further_series(results)], [_csv(results)])
     words = "Only one composition has a conductivity or an activation energy, so there is no trend to draw."
     if axes:
         along = plural(len(axes), "axis", "axes")
         words = f"Compositions that differ along {along} cannot be drawn; the table of conductivities has them."
     return Section(_KEY, _TITLE, [Paragraph(words, "missing")], [_csv(results)])
+
+
+def _drawn(results: Results, analysed: AnalyseResult) -> tuple[tuple[int, ...], Plot | None]:
+    """Return the axes along which compositions differ, and the figure over one or two of them."""
+    compositions = [_composition(results, each) for each in analysed.arrhenius]
+    compositions = [each for each in compositions if len(each.point) == len(results.axes)]
+    axes = varying_axes(results, [each.point for each in compositions])
+    temperature = next((each.dependence.report_temperatures_K[0] for each in analysed.arrhenius), None)
+    if temperature is not None and len(axes) == 1:
+        return axes, _line_plot(results, compositions, axes[0], temperature)
+    if temperature is not None and len(axes) == 2:
+        return axes, _map_plot(results, compositions, temperature)
+    return axes, None
+
+
+def _of_further_series(results: Results) -> Iterator[Plot]:
+    """Yield the figures of the series after the first, but those that show the number of labels."""
+    sized = () if results.sizes is None else results.sizes.names
+    for series, alone in zip(results.series, results.of_each_series[1:], strict=True):
+        if series.analyse is None or series.potential in sized:
+            continue
+        _, plot = _drawn(alone, series.analyse)
+        if plot is not None:
+            yield replace(plot, key=f"{_KEY}_{safe_name(series.name)}", title=f"{plot.title}: series {series.name}")
 
 
 def doubts(results: Results) -> Iterator[Statement]:

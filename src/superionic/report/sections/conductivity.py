@@ -18,11 +18,12 @@ from superionic.report.table import Notes, Table, table_of
 from superionic.report.words import UNKNOWN, interval, number, plural, sentence, some, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.transport.analysis import TransportAnalysis
-from superionic.transport.conductivity.arrhenius import ArrheniusForm
+from superionic.transport.conductivity.arrhenius import ArrheniusFit, ArrheniusForm
 from superionic.transport.conductivity.direction_lines import DirectionLines
 from superionic.transport.conductivity.doubts import Doubt, DoubtKind
 from superionic.transport.conductivity.line import ConductivityAt
 from superionic.transport.conductivity.of_temperature import TemperatureDependence
+from superionic.transport.conductivity.planes import PlaneLine, plane_lines
 from superionic.transport.conductivity.slope_break import SlopeBreak
 from superionic.transport.conductivity.vogel import FEWEST_POINTS, VogelFit
 from superionic.transport.estimate import Estimate, PooledEstimate
@@ -91,11 +92,12 @@ def conductivity(
         against_energy(dependences),
         _table(dependences),
         _directions_table(dependences),
+        _planes_table(dependences),
         _conductivity_table(dependences),
         _budget_table(dependences),
         _runs_table(runs),
     )
-    tables = (_arrhenius_csv, _directions_csv, _conductivities_csv, _points_csv, _budget_csv)
+    tables = (_arrhenius_csv, _directions_csv, _planes_csv, _conductivities_csv, _points_csv, _budget_csv)
     files = [table(columns, dependences) for table in tables]
     return Section("conductivity", "Conductivity", shown(*blocks), files if dependences else [])
 
@@ -205,6 +207,33 @@ def _directions_table(dependences: Sequence[NamedDependence]) -> Table:
         "axes, each from its own line."
     )
     return Table(caption, columns, rows, frozenset(range(2, len(columns))))
+
+
+def _planes_table(dependences: Sequence[NamedDependence]) -> Table:
+    temperatures = sorted({point.temperature_K for each in dependences for point in each.dependence.points})
+
+    def diffusivity(line: PlaneLine, temperature_K: float) -> str:
+        of = dict(zip(line.temperatures_K, line.diffusivities_cm2_per_s, strict=True)).get(temperature_K)
+        if of is None:
+            return UNKNOWN
+        return f"< {number(of.interval95[1], 2)}" if of.is_upper_bound else with_error(of.value, of.error)
+
+    return table_of(
+        "Diffusion in the planes of the simulated cell (n = 2) and along their normals: the slope of ln D, and D in "
+        "cm²/s, averaged over the runs at each temperature.",
+        [(each.name, line) for each in dependences for line in plane_lines(each.dependence.points)],
+        [
+            ("Composition", lambda row: row[0]),
+            ("D", lambda row: row[1].name),
+            ("Eₐ, eV", lambda row: _line_energy(row[1].fit)),
+            *((f"D({t:g} K), cm²/s", lambda row, t=t: diffusivity(row[1], t)) for t in temperatures),
+        ],
+        numeric=range(2, 3 + len(temperatures)),
+    )
+
+
+def _line_energy(fit: ArrheniusFit | None) -> str:
+    return UNKNOWN if fit is None else with_error(fit.Ea_eV, fit.Ea_error_eV)
 
 
 def _conductivity_table(dependences: Sequence[NamedDependence]) -> Table:
@@ -356,6 +385,25 @@ def _directions_csv(identity: tuple[str, ...], dependences: Sequence[NamedDepend
         *estimate_columns("sigma_S_per_cm"),
     )  # fmt: skip
     return CsvTable("arrhenius_directions.csv", columns, tuple(rows))
+
+
+def _planes_csv(identity: tuple[str, ...], dependences: Sequence[NamedDependence]) -> CsvTable:
+    """Return D in each plane and along each normal at each temperature, with the line through it."""
+    rows = tuple(
+        (*each.cells, line.name, *_energy_cells(line.fit), temperature, *estimate_cells(diffusivity))
+        for each in dependences
+        for line in plane_lines(each.dependence.points)
+        for temperature, diffusivity in zip(line.temperatures_K, line.diffusivities_cm2_per_s, strict=True)
+    )
+    columns = (
+        *identity, "direction", "Ea_eV", "Ea_error_eV", "ln_prefactor", "temperature_K",
+        *estimate_columns("diffusivity_cm2_per_s"),
+    )  # fmt: skip
+    return CsvTable("arrhenius_planes.csv", columns, rows)
+
+
+def _energy_cells(fit: ArrheniusFit | None) -> Cells:
+    return (None,) * 3 if fit is None else (fit.Ea_eV, fit.Ea_error_eV, fit.ln_prefactor)
 
 
 def _fit_cells(dependence: TemperatureDependence) -> Cells:

@@ -15,6 +15,7 @@ from superionic.report.table import Notes, Table
 from superionic.report.words import UNKNOWN, interval, number, plural, sentence, whole_text, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.transport.analysis import TransportAnalysis
+from superionic.transport.conductivity.planes import NAMES, values_of_planes
 from superionic.transport.diffusion.diffusivity import FEW_HOPS
 from superionic.transport.diffusion.literature import LiteratureFit
 from superionic.transport.estimate import Estimate
@@ -213,14 +214,15 @@ def _table(runs: NamedRuns[TransportAnalysis]) -> Table:
     for name, analysis in runs.items:
         tracer = analysis.tracer_diffusivity_cm2_per_s
         start, end = analysis.window_ps
-        directions = (*analysis.tracer.along_axes_cm2_per_s, *analysis.tracer.in_planes_cm2_per_s)
+        tensor = analysis.diffusivity_tensor_cm2_per_s
+        planes = [UNKNOWN] * len(NAMES) if tensor is None else [_counted(each) for each in values_of_planes(tensor)]
         rows.append(
             [
                 name.group,
                 number(name.temperature_K),
                 with_error(tracer.value, tracer.error),
                 interval(*tracer.interval95),
-                *(number(value, 2) for value in directions),
+                *planes,
                 _he2018(analysis.tracer.he2018),
                 _haven(analysis.haven_ratio),
                 f"{number(start, 2)}–{number(end, 2)}" if analysis.tracer.diffusive else UNKNOWN,
@@ -229,14 +231,21 @@ def _table(runs: NamedRuns[TransportAnalysis]) -> Table:
             ]
         )
     columns = [
-        "Composition", "T, K", "D*, cm²/s", "95 % interval", "D along x", "y", "z", "D in xy", "xz", "yz",
+        "Composition", "T, K", "D*, cm²/s", "95 % interval", *(f"D {name}" for name in NAMES),
         "D* by He 2018", "Haven ratio", "Level, ps", "Hops", "Remarks",
     ]  # fmt: skip
     caption = (
-        "Diffusivities, in cm²/s. D along axes and in planes are parts of one tensor, without errors. He 2018: "
-        "the value and the error by the empirical formula of X. He et al., npj Comput. Mater. 4, 18 (2018)."
+        "Diffusivities, in cm²/s. D in the planes of the simulated cell (n = 2) and along their normals are parts of "
+        "one tensor. He 2018: the value and the error by the empirical formula of X. He et al., npj Comput. Mater. 4, "
+        "18 (2018)."
     )
     return Table(caption, columns, rows, frozenset(range(1, 14)), notes.words)
+
+
+def _counted(estimate: Estimate) -> str:
+    if estimate.is_upper_bound:
+        return f"< {number(estimate.interval95[1], 2)}"
+    return with_error(estimate.value, estimate.error)
 
 
 def _he2018(fit: LiteratureFit | None) -> str:
@@ -266,7 +275,7 @@ def _csv(runs: NamedRuns[TransportAnalysis]) -> CsvTable:
                 tuple(cm2(f"D_{'xyz'[i]}{'xyz'[j]}") for i, j in _TENSOR),
                 lambda a: tuple(float(a.tracer.tensor_cm2_per_s[i, j]) for i, j in _TENSOR),
             ),
-            (tuple(cm2(f"D_plane_{plane}") for plane in ("xy", "xz", "yz")), lambda a: a.tracer.in_planes_cm2_per_s),
+            (_PLANE_COLUMNS, _plane_cells),
             (tuple(cm2(f"D_principal_{axis}") for axis in (1, 2, 3)), lambda a: a.tracer.principal_cm2_per_s),
             (_literature_columns("he2018"), lambda a: _literature_cells(a.tracer.he2018)),
             (_literature_columns("paper_b"), lambda a: _literature_cells(a.tracer.paper_b)),
@@ -281,6 +290,19 @@ def _csv(runs: NamedRuns[TransportAnalysis]) -> CsvTable:
             ("flags", lambda a: "; ".join(a.flags)),
         ],
     )
+
+
+_PLANE_COLUMNS: Final = tuple(
+    column
+    for name in NAMES
+    for column in estimate_columns(f"D_{name.replace(' ', '_').replace('*', '_reciprocal')}_cm2_per_s")
+)
+
+
+def _plane_cells(analysis: TransportAnalysis) -> Cells:
+    tensor = analysis.diffusivity_tensor_cm2_per_s
+    values = [None] * len(NAMES) if tensor is None else values_of_planes(tensor)
+    return tuple(cell for each in values for cell in estimate_cells(each))
 
 
 def _literature_columns(name: str) -> tuple[str, ...]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from superionic.chemistry import VACANCY
-from superionic.enumeration.local_order import LocalOrder, SiteOccupancy
+from superionic.enumeration.local_order import LocalOrder, SiteOccupancy, WarrenCowleyParameter
 from superionic.report.composition_axes import material_cells, material_columns, unit_formula
 from superionic.report.csv_tables import Cells, CsvTable
-from superionic.report.plots import BLUE, GREY, VERMILION, Panel, Plot, Series, pick, pick_marker
+from superionic.report.plots import BLUE, GREEN, GREY, VERMILION, Panel, Plot, Series, pick, pick_marker
 from superionic.report.section import Paragraph, Section, shown
 from superionic.report.table import Table
 from superionic.report.words import UNKNOWN, formula_text, listing, milli, number
 from superionic.results.campaign import Results
 from superionic.results.identity import Run
 from superionic.results.ranking import MaterialOrder
+from superionic.results.transport import RunOrder
 
-_MOST_PANELS: Final = 6
+_MOST_PANELS: Final = 24
+_MANY: Final = 6  # with more panels, three stand side by side
+_LEAST_SHARE: Final = 0.01  # below, a coordination during a run is a momentary vibration
 _MOST_KINDS: Final = 12
 _WEIGHTS: Final = {"boltzmann": "Boltzmann mean", "draws": "mean of draws"}
 _COLUMNS: Final = ("ordering", "weights", "temperature_K", "run")
@@ -60,6 +63,11 @@ def _in_words(results: Results, material: MaterialOrder) -> str:
     return f"{name}: in the lowest ordering {which} {cations} have anions of one element only: {labels}."
 
 
+def _left_out(materials: Sequence[MaterialOrder]) -> str:
+    more = len(materials) - _MOST_PANELS
+    return f" The first {_MOST_PANELS} of {len(materials)} materials; the table has all." if more > 0 else ""
+
+
 def _has_choice(order: LocalOrder) -> bool:
     """Return whether there are anions of several elements."""
     return len({element for kind in order.coordination for element, _ in kind.anions}) > 1
@@ -75,6 +83,31 @@ def _structures(material: MaterialOrder) -> Iterator[tuple[str, float | None, Lo
         yield name, None, mean.order, (None, mean.weights, mean.temperature_K, None)
 
 
+def _runs(results: Results, material: MaterialOrder) -> list[RunOrder]:
+    """Return the local order in the runs of a material."""
+    if results.analyse is None:
+        return []
+    return [each for each in results.analyse.orders if each.run.ordering.material == material.material]
+
+
+def _in_runs(results: Results, material: MaterialOrder) -> Iterator[tuple[str, float | None, LocalOrder, Cells]]:
+    """Yield the same as :func:`_structures` for each run."""
+    names = {
+        each.ordering: "lowest" if place == 0 else each.ordering.id.rpartition(" ")[2]
+        for place, each in enumerate(material.lowest)
+    }
+    for each in _runs(results, material):
+        run = each.run
+        name = f"MD of {names.get(run.ordering, run.ordering.id.rpartition(' ')[2])}, {run.temperature_K:g} K"
+        yield name, None, each.order, (run.ordering.id, None, run.temperature_K, run.label)
+
+
+def _hottest(results: Results, material: MaterialOrder) -> RunOrder | None:
+    """Return the local order in the hottest run of the lowest ordering."""
+    own = [each for each in _runs(results, material) if each.run.ordering == material.lowest[0].ordering]
+    return max(own, key=lambda each: each.run.temperature_K, default=None)
+
+
 def _name(results: Results, material: MaterialOrder) -> str:
     return f"{unit_formula(results, material.formula)} · {material.material.label}"
 
@@ -87,21 +120,22 @@ def _coordination_plot(results: Results, materials: tuple[MaterialOrder, ...]) -
     chosen = [material for material in materials if _has_choice(material.lowest[0].order)]
     for material in chosen[:_MOST_PANELS]:
         shares: dict[str, dict[str, float]] = {}
-        for name, _, order, _ in _structures(material):
-            if name.startswith("#"):
-                continue  # the lowest and the mean suffice
+        orders = [(name, order) for name, _, order, _ in _structures(material) if not name.startswith("#")]
+        if (hottest := _hottest(results, material)) is not None:
+            orders.append((f"MD, {hottest.run.temperature_K:g} K", hottest.order))
+        for name, order in orders:
             for kind in order.coordination:
-                if kind.cation != results.mobile_ion:
+                if kind.cation != results.mobile_ion and kind.share >= _LEAST_SHARE:
                     shares.setdefault(kind.label, {})[name] = 100.0 * kind.share
         labels = list(shares)[:_MOST_KINDS]
-        names = list(dict.fromkeys(name for label in labels for name in shares[label]))
+        names = [name for name, _ in orders]
         series = [
             Series(
                 [k + 0.8 * ((i + 0.5) / len(names) - 0.5) for k in range(len(labels))],
                 [shares[label].get(name, 0.0) for label in labels],
                 name,
                 "bars",
-                BLUE if i == 0 else VERMILION,
+                GREEN if name.startswith("MD") else BLUE if i == 0 else VERMILION,
                 bar_width=0.8 / len(names),
             )
             for i, name in enumerate(names)
@@ -120,9 +154,10 @@ def _coordination_plot(results: Results, materials: tuple[MaterialOrder, ...]) -
         "coordination",
         "Which anions surround each cation?",
         "Where there are several anions: share of each cation but the mobile ion by those around it, in the relaxed "
-        "lowest ordering and in the mean. The shell ends at the largest relative gap of distances (Brunner 1977).",
+        "lowest ordering, in the mean, and on average over its hottest run. The shell ends at the largest relative gap "
+        "of distances (Brunner 1977)." + _left_out(chosen),
         [panel for panel in panels if panel.series],
-        columns=2,
+        columns=3 if len(chosen) > _MANY else 2,
         height=300,
     )
 
@@ -130,7 +165,7 @@ def _coordination_plot(results: Results, materials: tuple[MaterialOrder, ...]) -
 def _coordination_table(results: Results, materials: tuple[MaterialOrder, ...]) -> Table:
     rows = []
     for material in materials:
-        for name, above, order, _ in _structures(material):
+        for name, above, order, _ in (*_structures(material), *_in_runs(results, material)):
             for cation in dict.fromkeys(kind.cation for kind in order.coordination):
                 kinds = [kind for kind in order.coordination if kind.cation == cation]
                 shares = ", ".join(f"{formula_text(kind.label)} {number(100 * kind.share)} %" for kind in kinds[:4])
@@ -148,7 +183,8 @@ def _coordination_table(results: Results, materials: tuple[MaterialOrder, ...]) 
                     ]
                 )
     return Table(
-        "Coordination of the cations. Unmixed: share of the cations that anions of one element coordinate.",
+        "Coordination of the cations, in orderings and on average over runs from them (MD). Unmixed: share of the "
+        "cations that anions of one element coordinate.",
         (
             "Composition",
             "Material",
@@ -171,7 +207,7 @@ def _coordination_csv(results: Results, materials: tuple[MaterialOrder, ...]) ->
             kind.number, kind.is_mixed, kind.share, material.key,
         )
         for material in materials
-        for _, above, order, cells in _structures(material)
+        for _, above, order, cells in (*_structures(material), *_in_runs(results, material))
         for kind in order.coordination
     )  # fmt: skip
     columns = (
@@ -244,9 +280,9 @@ def _sites_plot(results: Results, materials: tuple[MaterialOrder, ...]) -> Plot:
         "site_occupancies",
         f"On which sites is {results.mobile_ion}?",
         "Occupancy of the crystal's sites by Wyckoff position: in the disordered crystal, in the lowest ordering, in "
-        "the mean of the orderings, and during molecular dynamics.",
+        "the mean of the orderings, and during molecular dynamics." + _left_out(materials),
         panels,
-        columns=2,
+        columns=3 if len(materials) > _MANY else 2,
         height=300,
     )
 
@@ -354,15 +390,31 @@ def _pairs_plot(results: Results, materials: tuple[MaterialOrder, ...]) -> Plot:
                     ],
                 )
             )
+        if (hottest := _hottest(results, material)) is not None and series:
+            names = _drawn_pairs(results, order)[:_MOST_KINDS]
+            series += [
+                Series(
+                    [pair.distance_A for pair in hottest.order.pairs if (pair.first, pair.second) == name],
+                    [pair.alpha for pair in hottest.order.pairs if (pair.first, pair.second) == name],
+                    f"{_species(name[0])}–{_species(name[1])}, MD",
+                    "points",
+                    pick(index_of[name]),
+                    marker=pick_marker(index_of[name]),
+                    filled=False,
+                    size=13,
+                )
+                for name in names
+            ]
         if series:
             panels.append(Panel(series, "distance in the crystal (Å)", "α", _name(results, material)))
     return Plot(
         "short_range_order",
         "Do species attract or avoid each other?",
         "Warren–Cowley parameters of the lowest ordering by shell: negative where two species attract each other, "
-        "positive where they avoid each other. The table and the file have all pairs, vacancies too.",
+        "positive where they avoid each other. Open: on average over its hottest run; the same where species have not "
+        "mixed. The table and the file have all pairs, vacancies too." + _left_out(materials),
         panels,
-        columns=2,
+        columns=3 if len(materials) > _MANY else 2,
         height=300,
     )
 
@@ -370,11 +422,10 @@ def _pairs_plot(results: Results, materials: tuple[MaterialOrder, ...]) -> Plot:
 def _pairs_table(results: Results, materials: tuple[MaterialOrder, ...]) -> Table:
     rows = []
     for material in materials:
-        mean = (
-            {}
-            if material.mean is None
-            else {(p.first, p.second, p.sublattices, p.shell): p.alpha for p in material.mean.order.pairs}
-        )
+        mean = {} if material.mean is None else {_pair(p): p.alpha for p in material.mean.order.pairs}
+        lowest = material.lowest[0].ordering
+        runs = [each for each in _runs(results, material) if each.run.ordering == lowest]
+        in_runs = [(each.run, {_pair(p): p.alpha for p in each.order.pairs}) for each in runs]
         rows += [
             [
                 unit_formula(results, material.formula),
@@ -384,14 +435,20 @@ def _pairs_table(results: Results, materials: tuple[MaterialOrder, ...]) -> Tabl
                 number(pair.distance_A),
                 number(pair.neighbours),
                 number(pair.alpha),
-                number(mean.get((pair.first, pair.second, pair.sublattices, pair.shell))),
+                number(mean.get(_pair(pair))),
                 number(pair.alpha_random),
+                "; ".join(
+                    f"{number(alphas[_pair(pair)])} ({run.temperature_K:g} K)"
+                    for run, alphas in in_runs
+                    if _pair(pair) in alphas
+                )
+                or UNKNOWN,
             ]
             for pair in material.lowest[0].order.pairs
         ]
     return Table(
         "Warren–Cowley parameters α = 1 − p/c of the lowest ordering and of the mean, on the sites of the crystal; at "
-        "random: mean over all decorations of the cell.",
+        "random: mean over all decorations of the cell; during MD: on average over each run from the lowest ordering.",
         (
             "Composition",
             "Material",
@@ -402,10 +459,15 @@ def _pairs_table(results: Results, materials: tuple[MaterialOrder, ...]) -> Tabl
             "α, lowest",
             "α, mean",
             "α, at random",
+            "α, during MD",
         ),
         rows,
         frozenset(range(3, 9)),
     )
+
+
+def _pair(pair: WarrenCowleyParameter) -> tuple[str, str, tuple[str, str], int]:
+    return pair.first, pair.second, pair.sublattices, pair.shell
 
 
 def _pairs_csv(results: Results, materials: tuple[MaterialOrder, ...]) -> CsvTable:
@@ -416,7 +478,7 @@ def _pairs_csv(results: Results, materials: tuple[MaterialOrder, ...]) -> CsvTab
             pair.alpha_random,
         )
         for material in materials
-        for _, _, order, cells in _structures(material)
+        for _, _, order, cells in (*_structures(material), *_in_runs(results, material))
         for pair in order.pairs
     )  # fmt: skip
     columns = (

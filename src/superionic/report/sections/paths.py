@@ -12,7 +12,7 @@ from superionic.report.csv_tables import Cells, CsvTable
 from superionic.report.density_files import written_files
 from superionic.report.runs import NamedRuns, RunName, runs_of_campaign
 from superionic.report.section import Block, Paragraph, Section, shown
-from superionic.report.sections.paths_figures import NamedGrid, density_plots, drawn_maps, migration_plots, safe_name
+from superionic.report.sections.paths_figures import NamedGrid, density_plots, migration_plots, safe_name, to_draw
 from superionic.report.table import Table, table_of
 from superionic.report.words import (
     UNKNOWN,
@@ -37,9 +37,14 @@ _TITLE: Final = "Where the ions are, and where they go"
 def drawn_densities(
     results: Results, grids: Mapping[str, NDArray[np.floating]]
 ) -> Iterator[tuple[str, DensityMap, NDArray[np.floating]]]:
-    """Yield file, map and grid of the densities that the report draws: the hottest run of each structure."""
-    for name, item in drawn_maps(_maps(results, grids, ())):
+    """Yield file, map and grid of the densities that the report draws."""
+    for name, item in to_draw(_maps(results, grids, ()), _chosen(results)):
         yield _file_of(name.label), item.density, item.grid
+
+
+def _chosen(results: Results) -> list[str]:
+    """Return the labels of the runs that are drawn."""
+    return [] if results.analyse is None else [run.label for run in results.analyse.drawn]
 
 
 def _file_of(label: str) -> str:
@@ -82,6 +87,7 @@ def section(results: Results, grids: Mapping[str, NDArray[np.floating]], files: 
         NamedRuns(migration.columns, tuple(with_sites)),
         [(name, each.flags) for name, each in migration.items],
         without,
+        _chosen(results),
     )
 
 
@@ -91,6 +97,7 @@ def paths(
     migration: NamedRuns[MigrationSummary],
     flags: Sequence[tuple[RunName, Sequence[str]]],
     without_grid: Sequence[str] = (),
+    chosen: Sequence[str] = (),
 ) -> Section:
     """Describe densities and paths of runs of any origin.
 
@@ -106,9 +113,14 @@ def paths(
         Cautions about the sites of each run, including runs without sites.
     without_grid
         Labels of runs whose density grid is not available.
+    chosen
+        Labels of the runs that are drawn; if empty, the hottest of the first structures.
     """
-    in_space = [name.label for name, _ in drawn_maps(maps)]
-    blocks: list[Block] = [*density_plots(ion, maps, migration), *migration_plots(migration, in_space)]
+    in_space = [name.label for name, _ in to_draw(maps, chosen)]
+    blocks: list[Block] = [
+        *density_plots(ion, maps, migration, chosen),
+        *migration_plots(migration, chosen, in_space),
+    ]
     if without_grid:
         words = f"The density grid is not available, so there is no figure of it: {listing(without_grid)}."
         blocks.append(Paragraph(words, "missing"))

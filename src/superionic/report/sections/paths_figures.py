@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,15 +67,21 @@ class NamedGrid:
     files: tuple[str, ...] = ()
 
 
-def drawn_maps(maps: NamedRuns[NamedGrid]) -> list[tuple[RunName, NamedGrid]]:
-    """Return the density maps that are drawn: the hottest run of each structure, at most three."""
-    return maps.hottest()[:_MOST_MAPS]
+T = TypeVar("T")
 
 
-def density_plots(ion: str, maps: NamedRuns[NamedGrid], migration: NamedRuns[MigrationSummary]) -> list[Plot]:
-    """Plot the density maps with the sites and paths of the same runs."""
+def to_draw(runs: NamedRuns[T], chosen: Sequence[str]) -> list[tuple[RunName, T]]:
+    """Return the runs of these labels, in their order; without any, the hottest of each structure, at most three."""
+    by_label = {name.label: (name, item) for name, item in runs.items}
+    return [by_label[label] for label in chosen if label in by_label] if chosen else runs.hottest()[:_MOST_MAPS]
+
+
+def density_plots(
+    ion: str, maps: NamedRuns[NamedGrid], migration: NamedRuns[MigrationSummary], chosen: Sequence[str]
+) -> list[Plot]:
+    """Plot the density maps of the runs of these labels, with their sites and paths."""
     paths = {name.label: run for name, run in migration.items}
-    return [_density(ion, name, item, paths.get(name.label)) for name, item in drawn_maps(maps)]
+    return [_density(ion, name, item, paths.get(name.label)) for name, item in to_draw(maps, chosen)]
 
 
 def safe_name(label: str) -> str:
@@ -165,18 +171,21 @@ def _view_along(cell_A: FloatArray, axis: int, series: Sequence[Series] = (), he
     return Panel(series, across, up, f"View along {_AXES[axis]}", heat_map=heat_map)
 
 
-def migration_plots(migration: NamedRuns[MigrationSummary], in_space: Collection[str] = ()) -> list[Plot]:
-    """Plot migration in the hottest run of each structure.
+def migration_plots(
+    migration: NamedRuns[MigrationSummary], chosen: Sequence[str], in_space: Collection[str] = ()
+) -> list[Plot]:
+    """Plot the networks of jumps in the runs of these labels, and how ions move in the first of them.
 
     Parameters
     ----------
     in_space
         Labels of runs whose sites and paths a density map shows in three dimensions.
     """
-    hottest = migration.hottest()[:_MOST_RUNS]
-    plots = [_network(name, run, in_space=name.label not in in_space) for name, run in hottest]
-    shown = [plot for plot in (*plots, *(_van_hove(*each) for each in hottest)) if plot is not None]
-    return [*shown, _stays(hottest), _profiles(hottest), _non_gaussian(migration)]
+    drawn = to_draw(migration, chosen)
+    networks = [_network(name, run, in_space=name.label not in in_space) for name, run in drawn]
+    first = drawn[:_MOST_RUNS]
+    shown = [plot for plot in (*networks, *(_van_hove(*each) for each in first)) if plot is not None]
+    return [*shown, _stays(first), _profiles(first), _non_gaussian(migration)]
 
 
 @dataclass(frozen=True)

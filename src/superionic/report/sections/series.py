@@ -375,8 +375,7 @@ def _table(
     published: dict[Subject, list[PublishedValue]],
 ) -> Table:
     notes = Notes()
-    known = sorted({t for view in views for subject in view.subjects for t in view.volumes_of(subject)})
-    cells_K = [known[index] for index in thin(len(known), _MOST_VOLUMES)]
+    cells_K = _volume_temperatures(views)
     sigmas_K = report_temperatures(views)
     rows: list[_Row] = []
     for subject in names:
@@ -432,6 +431,25 @@ def _table(
         numeric=range(3, 5 + len(cells_K) + len(sigmas_K)),
         notes=notes,
     )
+
+
+def _volume_temperatures(views: Sequence[SeriesView]) -> list[float]:
+    """Return the temperatures at which the table states volumes: all of the stage *volumes* where it ran.
+
+    Otherwise, those of the runs at which conductivities are stated, and others between the ends up to six.
+    """
+    known = {t for view in views for subject in view.subjects for t in view.volumes_of(subject)}
+    of_stage = {
+        t
+        for view in views
+        for stage in view.results.volumes_of_each
+        for t in (*(run.run.temperature_K for run in stage.runs), *(0.0 for _ in stage.relaxed))
+    }
+    if of_stage & known:
+        return sorted(of_stage & known)
+    stated = known & set(report_temperatures(views))
+    others = sorted(known - stated)
+    return sorted(stated | {others[index] for index in thin(len(others), max(_MOST_VOLUMES - len(stated), 2))})
 
 
 def report_temperatures(views: Sequence[SeriesView]) -> list[float]:

@@ -371,7 +371,8 @@ def _model_cells(model: SizedModel) -> Cells:
 
 
 def _errors_csv(sizes: SizesResult) -> CsvTable:
-    names = ("mae_energy_meV_per_atom", "mae_force_meV_per_A", "mae_stress_GPa", "force_slope")
+    units = ("energy_meV_per_atom", "force_meV_per_A", "stress_GPa")
+    names = (*(f"mae_{unit}" for unit in units), *(f"rmse_{unit}" for unit in units), "force_slope")
     columns = ("n_labels", "potential", "best_epoch", "epochs", "key", "set", "n_structures", *names)
     rows = tuple(
         (*_model_cells(m), m.best_epoch, m.epochs, m.key, each.set, each.errors.n_structures, *_values(each, names))

@@ -14,6 +14,7 @@ from superionic.execution.runner import Failure, Outcome
 from superionic.execution.task import Context, Task, task
 from superionic.results.identity import Material
 from superionic.results.transport import AnalysedRun, AnalyseResult, MaterialTransport, RunDensity
+from superionic.stages.analyse.drawn import drawn_runs
 from superionic.stages.analyse.migration import migration_records
 from superionic.stages.analyse.observables import observed_runs
 from superionic.stages.base import CrystalText, FloatArray, Trajectory, TransportRun, Workbench, failures_of, grouped
@@ -90,15 +91,17 @@ def run(
     lines = _lines(settings, bench, analysed, transfer, teacher, further)
     materials, failed_fits = _materials(bench, analysed, lines)
     failures = (*failed_runs, *failed_densities, *failed_migration, *failed_observables, *failed_fits)
+    transport = tuple(AnalysedRun(each.run, each.formula, o.task.key, o.value) for each, o in analysed)
     result = AnalyseResult(
         mobile_ion=bench.mobile_ion,
         charge=bench.oxidation_states[bench.mobile_ion],
-        runs=tuple(AnalysedRun(each.run, each.formula, o.task.key, o.value) for each, o in analysed),
+        runs=transport,
         arrhenius=materials,
         densities=densities,
         migration=migration,
         observables=observables,
         failures=failures,
+        drawn=drawn_runs(settings.densities, transport, materials),
     )
     return AnalyseOutput(result, grids)
 

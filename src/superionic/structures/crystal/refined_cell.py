@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -38,6 +38,8 @@ class RefinedCell:
         Amount of each element in the cell.
     formula_units
         Formula units in the cell, of the reduced formula; 1 where the amounts are not integers.
+    basis
+        Rows of the cell of which supercells are made, in units of the refined vectors: the primitive one, or the same.
     """
 
     lengths_A: Triple
@@ -45,15 +47,23 @@ class RefinedCell:
     volume_A3: float
     composition: Mapping[str, float]
     formula_units: int
+    basis: tuple[Triple, Triple, Triple] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 
     @classmethod
-    def of(cls, crystal: DisorderedCrystal) -> RefinedCell:
-        """Take the cell of a crystal."""
+    def of(cls, crystal: DisorderedCrystal, *, primitive: bool = False) -> RefinedCell:
+        """Take the cell of a crystal, whose supercells are made of its primitive cell or of the cell itself."""
+        from superionic.structures.crystal.disordered import primitive_basis_of
+
         amounts = crystal.composition
         whole = [round(amount) for amount in amounts.values()]
         near = all(n > 0 and abs(n - amount) <= _WHOLE for n, amount in zip(whole, amounts.values(), strict=True))
         lengths, angles = parameters(np.asarray(crystal.cell_A))
-        return cls(lengths, angles, crystal.volume_A3, amounts, math.gcd(*whole) if near and whole else 1)
+        units = math.gcd(*whole) if near and whole else 1
+        cell = cls(lengths, angles, crystal.volume_A3, amounts, units)
+        if not primitive:
+            return cell
+        first, second, third = ((x, y, z) for x, y, z in primitive_basis_of(crystal).tolist())
+        return replace(cell, basis=(first, second, third))
 
     def is_of(self, composition: Mapping[str, float] | Mapping[str, Fraction]) -> bool:
         """Whether a composition (atoms of each element, in any number of cells) is close to the refined one."""
@@ -124,6 +134,24 @@ def parameters(cell_A: FloatArray) -> tuple[Triple, Triple]:
     return (a, b, c), (alpha, beta, gamma)
 
 
+def in_setting_of(
+    refined: RefinedCell,
+    lengths_A: Sequence[float],
+    angles_deg: Sequence[float],
+    supercell: Sequence[Sequence[int]] | NDArray[np.integer],
+) -> tuple[Triple, Triple, float]:
+    """Return lengths in Å, angles in degrees and volume in Å³ of a calculated cell per refined cell, in its setting.
+
+    Parameters are those of :func:`compare_with_refined`.
+    """
+    from ase.geometry import cellpar_to_cell
+
+    matrix = np.asarray(supercell, dtype=np.float64) @ np.array(refined.basis)
+    supercell_A = np.asarray(cellpar_to_cell([*lengths_A, *angles_deg]), dtype=np.float64)
+    cell: FloatArray = np.asarray(np.linalg.inv(matrix) @ supercell_A, dtype=np.float64)
+    return *parameters(cell), float(abs(np.linalg.det(cell)))
+
+
 def compare_with_refined(
     refined: RefinedCell,
     lengths_A: Sequence[float],
@@ -137,15 +165,9 @@ def compare_with_refined(
     lengths_A, angles_deg
         a, b, c and α, β, γ of the calculated cell.
     supercell
-        (3, 3) integers: the supercell's vectors in units of the crystal's.
+        (3, 3) integers: the supercell's vectors in units of those of the crystal, or of its primitive cell.
     """
-    from ase.geometry import cellpar_to_cell
-
-    matrix = np.asarray(supercell, dtype=np.float64)
-    supercell_A = np.asarray(cellpar_to_cell([*lengths_A, *angles_deg]), dtype=np.float64)
-    cell: FloatArray = np.asarray(np.linalg.inv(matrix) @ supercell_A, dtype=np.float64)
-    lengths, angles = parameters(cell)
-    volume = float(abs(np.linalg.det(cell)))
+    lengths, angles, volume = in_setting_of(refined, lengths_A, angles_deg, supercell)
 
     def percent(value: float, reference: float) -> float:
         return 100.0 * (value / reference - 1.0)

@@ -27,8 +27,16 @@ from superionic.transport.conductivity.arrhenius import (
     weighted_line,
     with_bounds,
 )
-from superionic.transport.diffusion.tensor import PAIRS, TensorEstimate, components, one_shape, projections
-from superionic.transport.estimate import LEVEL_68, LEVEL_95, Estimate, count_like_estimate
+from superionic.transport.diffusion.tensor import (
+    PAIRS,
+    TensorEstimate,
+    components,
+    counted_component,
+    one_hop,
+    one_shape,
+    projections,
+)
+from superionic.transport.estimate import LEVEL_68, LEVEL_95, Estimate
 from superionic.units import BOLTZMANN_EV_PER_K
 
 FloatArray = NDArray[np.float64]
@@ -38,7 +46,6 @@ SIGNIFICANT: Final = 0.01
 SAME_DIRECTION: Final = math.cos(math.radians(10.0))
 """A direction within 10° of an axis of the cell takes the name of that axis."""
 _DRAWS: Final = 4000
-_FEW_HOPS: Final = 5.0
 _HOPS_OF_ONES_OWN: Final = 100.0  # at so many independent hops a shape's errors are half its own, half common
 _LEAST_VARIANCE: Final = 0.02  # of any component of a shape, in units of their mean: none is known far better
 _TRACE: Final = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 3.0
@@ -386,9 +393,9 @@ def _joint_fit(
             values, covariance = shares @ components(tensor.value), shares @ tensor.covariance @ shares.T
             sizes = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
             correlation = covariance / np.outer(sizes, sizes)
-            one_hop = 3.0 * float(_TRACE @ tensor.covariance @ _TRACE) / float(_TRACE @ components(tensor.value))
+            hop = one_hop(tensor)
             each = [
-                _counted(float(value), float(size) ** 2, one_hop / len(group))
+                counted_component(float(value), float(size) ** 2, hop / len(group))
                 for value, size, group in zip(values, sizes, groups, strict=True)
             ]
         for number, estimate in enumerate(each):
@@ -424,21 +431,6 @@ def _joint_fit(
         designs, limits, log_errors = (np.array(each) for each in zip(*bounded, strict=True))
         parameters, covariance = with_bounds(parameters, covariance, Bounds(designs, limits, log_errors))
     return _JointFit(parameters, covariance, p_straight, tuple(tuple(p) for p in points), used, tuple(spans))
-
-
-def _counted(value: float, variance: float, one_hop: float) -> Estimate:
-    """Estimate σ along a direction, which may have had few hops or none while others had many.
-
-    Parameters
-    ----------
-    value, variance
-        Value and variance of the component, or of the mean of two.
-    one_hop
-        What one independent hop adds to it; for few hops the variance is at least that of a Poisson number of them.
-    """
-    if value < 0.5 * one_hop:
-        return count_like_estimate(value, variance, bound_per_hop=one_hop)
-    return count_like_estimate(value, max(variance, value * one_hop) if value < _FEW_HOPS * one_hop else variance)
 
 
 def _same(fit: _JointFit, pair: Sequence[int]) -> float:

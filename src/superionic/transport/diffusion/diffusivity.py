@@ -121,18 +121,6 @@ class TracerDiffusivity:
         return np.asarray(self.tensor_A2_per_ps * A2_PER_PS_TO_CM2_PER_S)
 
     @property
-    def along_axes_cm2_per_s(self) -> tuple[float, float, float]:
-        """D along x, y and z in cm²/s, without errors: the diagonal of the tensor."""
-        x, y, z = (float(value) for value in np.diagonal(self.tensor_cm2_per_s))
-        return x, y, z
-
-    @property
-    def in_planes_cm2_per_s(self) -> tuple[float, float, float]:
-        """D in the planes xy, xz and yz in cm²/s, without errors: the mean over their two axes (d = 2)."""
-        x, y, z = self.along_axes_cm2_per_s
-        return (x + y) / 2.0, (x + z) / 2.0, (y + z) / 2.0
-
-    @property
     def principal_cm2_per_s(self) -> tuple[float, float, float]:
         """Eigenvalues of the tensor in cm²/s, the largest first: D along its own axes, without errors.
 

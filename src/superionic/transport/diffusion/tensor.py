@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from superionic.transport.estimate import PooledEstimate
+from superionic.transport.estimate import Estimate, PooledEstimate, count_like_estimate
 
 if TYPE_CHECKING:
     from superionic.transport.diffusion.diffusivity import TracerDiffusivity
@@ -25,6 +25,7 @@ SAME_ANGLES: Final = 0.05
 """Difference of the cosines of angles below which two cells have one shape."""
 _FEWEST_INCREMENTS: Final = 8
 _MOST_INCREMENTS: Final = 400
+_FEW_HOPS: Final = 5.0
 _KNOWN: Final = 1e-3  # of the largest variance: smaller ones are not inverted
 _TRACE: Final = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0]) / 3.0
 
@@ -62,6 +63,35 @@ class TensorEstimate:
         """Return the components along unit vectors (n, 3), and their covariance (n, n)."""
         rows = projections(directions)
         return rows @ components(self.value), rows @ self.covariance @ rows.T
+
+    def mean_along(self, directions: FloatArray) -> Estimate:
+        """Return the mean of the components along orthogonal unit vectors (n, 3): n = 2 is a plane."""
+        share = np.mean(projections(directions), axis=0)
+        return counted_component(
+            float(share @ components(self.value)),
+            max(float(share @ self.covariance @ share), 0.0),
+            one_hop(self) / len(directions),
+        )
+
+
+def one_hop(tensor: TensorEstimate) -> float:
+    """Return what one independent hop along an axis adds to the component along it."""
+    return 3.0 * float(_TRACE @ tensor.covariance @ _TRACE) / float(_TRACE @ components(tensor.value))
+
+
+def counted_component(value: float, variance: float, one_hop: float) -> Estimate:
+    """Estimate D or σ along a direction, which may have had few hops or none while others had many.
+
+    Parameters
+    ----------
+    value, variance
+        Value and variance of the component, or of the mean of two.
+    one_hop
+        What one independent hop adds to it; for few hops the variance is at least that of a Poisson number of them.
+    """
+    if value < 0.5 * one_hop:
+        return count_like_estimate(value, variance, bound_per_hop=one_hop)
+    return count_like_estimate(value, max(variance, value * one_hop) if value < _FEW_HOPS * one_hop else variance)
 
 
 def components(tensor: FloatArray) -> FloatArray:
