@@ -15,7 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import read, write
 
 from superionic.campaign import comparing
-from superionic.campaign.comparing import ComparedModel, advise, compare_models, evaluate_models
+from superionic.campaign.comparing import ComparedModel, _at_hand, _chosen, advise, compare_models, evaluate_models
 from superionic.campaign.prepare import choose_potential
 from superionic.cli.train import evaluate_command
 from superionic.errors import CampaignFileError, PotentialError, StructureError
@@ -153,6 +153,12 @@ def candidate(name, *, energy_meV, force_meV, slope, cost_us, bias_GPa=0.0, n=20
         stress,
     )
     return ComparedModel(name, name, "own: x", errors(predicted, reference), 0.0, cost_us)
+
+
+@pytest.mark.engine("sevennet")
+def test_without_names_every_installed_model_of_known_error_is_a_candidate():
+    assert {"sevennet:7net-l3i5", "sevennet:7net-0"} <= set(_at_hand())
+    assert _chosen("sevennet").identity.model == "7net-l3i5"
 
 
 def test_each_purpose_has_its_own_best():

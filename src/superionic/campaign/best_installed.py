@@ -1,14 +1,24 @@
-"""Which potential a new campaign takes where nobody names one: the most accurate that is installed."""
+"""Which potential a name on the command line stands for, and which one is taken where nobody names one.
+
+An engine alone stands for its most accurate model, as far as errors were measured; without a name, the most accurate
+model of all engines that are installed is taken.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
+from superionic.campaign.prepare import choose_potential, missing_engines
+from superionic.conventions import OWN
 from superionic.errors import PotentialError
+from superionic.execution.engine_specs import DATA
 from superionic.execution.engines import CORE
-from superionic.registry import MeasuredModel, Model, models
+from superionic.potentials.checkpoints import NOT_STATED
+from superionic.potentials.exported import is_exported
+from superionic.registry import MeasuredModel, Model, find, models
 from superionic.settings.rules import did_you_mean
 
 
@@ -18,26 +28,27 @@ class FirstPotential:
 
     Attributes
     ----------
-    engine, model
-        As a campaign file names them; no model for the default of the engine.
+    entry
+        Its entry in the ``potentials`` of a campaign; a file by its absolute path.
     reason
         Why it was taken.
     better
         The next more accurate one and how to install it; empty where there is none, or a potential was named.
     """
 
-    engine: str
-    model: str | None
+    entry: Mapping[str, Any]
     reason: str
     better: str = ""
 
     @property
     def name(self) -> str:
-        """Engine and model, as on the command line."""
-        return self.engine if self.model is None else f"{self.engine}:{self.model}"
+        """Engine and model or file, as on the command line."""
+        which = self.entry.get("file", self.entry.get("model"))
+        return str(self.entry["engine"]) + ("" if which is None else f":{which}")
 
 
-_FALLBACK = "chgnet"  # the fastest of those whose weights come with their package
+_FALLBACK: Final = {"engine": "sevennet", "model": "7net-l3i5"}
+"""The most accurate model whose weights come with its package."""
 
 
 def first_potential(named: str | None = None, *, is_installed: Callable[[str], bool] | None = None) -> FirstPotential:
@@ -46,7 +57,7 @@ def first_potential(named: str | None = None, *, is_installed: Callable[[str], b
     Parameters
     ----------
     named
-        ``ENGINE`` or ``ENGINE:MODEL``; the one of smallest measured error of forces that is installed, with its
+        As :func:`named_entry` takes it; the one of smallest measured error of forces that is installed, with its
         weights, if None.
     is_installed
         Says whether an engine is there; looks where engines are if None.
@@ -54,14 +65,10 @@ def first_potential(named: str | None = None, *, is_installed: Callable[[str], b
     Raises
     ------
     PotentialError
-        If there is no such engine.
+        If there is no such potential.
     """
     if named is not None:
-        engine, _, model = named.partition(":")
-        if engine not in models():
-            hint = did_you_mean(engine, models()) or f"choose one of: {', '.join(models())}"
-            raise PotentialError(f"There is no engine {engine!r}.", where="--potential", fix=hint)
-        return FirstPotential(engine, model or None, "as you said")
+        return FirstPotential(named_entry(named), "as you said")
     there = is_installed or _is_installed
     ranked = sorted(
         ((one, family) for family in models().values() for one in family.measured),
@@ -71,16 +78,72 @@ def first_potential(named: str | None = None, *, is_installed: Callable[[str], b
     better = [pair for pair in ranked if best is None or pair[0].force_error_meV_per_A < best[0].force_error_meV_per_A]
     next_better = "".join(
         f"{one.model} ({one.force_error_meV_per_A:.0f}), superionic engines install {family.name}"
-        + (", which then downloads its weights" if one.file else "")
+        + (", which downloads its weights" if one.file else "")
         for one, family in better[:1]
     )
     hint = f"; better: {next_better}" if next_better else ""
     if best is None:
-        reason = f"none is installed yet: superionic engines install {_FALLBACK}{hint}"
-        return FirstPotential(_FALLBACK, None, reason, next_better)
+        reason = f"none is installed yet: superionic engines install {_FALLBACK['engine']}{hint}"
+        return FirstPotential(_FALLBACK, reason, next_better)
     one, family = best
     reason = f"the best installed: forces {one.force_error_meV_per_A:.0f} meV/Å off PBE's on Li3YCl6{hint}"
-    return FirstPotential(family.name, one.model, reason, next_better)
+    return FirstPotential({"engine": family.name, "model": one.model}, reason, next_better)
+
+
+def named_entry(name: str, *, where: str = "--potential") -> dict[str, Any]:
+    """Return the entry of a campaign's ``potentials`` for which a name on the command line stands.
+
+    Parameters
+    ----------
+    name
+        ``ENGINE``: its most accurate model, as far as errors were measured, else its default. ``ENGINE:MODEL``.
+        ``ENGINE:FILE``: where neither the file nor the record of its checksum states the convention of its energies,
+        they get one of their own. Or the name of an engine of data, such as ``nep89``.
+    where
+        What is wrong if the name is, for messages.
+
+    Raises
+    ------
+    PotentialError
+        If there is no such engine, model or file, or the engine needs more than a name.
+    """
+    if name in DATA:
+        return {"engine": DATA[name].engine, "model": name}
+    engine, _, which = name.partition(":")
+    family = find(engine)
+    if family is None:
+        known = (*models(), *DATA)
+        hint = did_you_mean(engine, known) or f"choose one of: {', '.join(known)}"
+        raise PotentialError(f"There is no potential called {engine[:40]!r}.", where=where, fix=hint)
+    if which and Path(which).exists():
+        return _entry_of_file(family, Path(which).absolute(), where)
+    best = min(family.measured, key=lambda one: one.force_error_meV_per_A, default=None)
+    model = which or (None if best is None else best.model)
+    lacking = () if family.data_named(model) is not None else family.needed
+    if lacking:
+        own = f"name it {engine}:FILE, with {family.file}" if family.file else "write the entry into a campaign file"
+        raise PotentialError(f"The engine {engine} needs {', '.join(lacking)}.", where=where, fix=own)
+    choose_potential(name, engine, model, {}, where=where)
+    return {"engine": engine} if model is None else {"engine": engine, "model": model}
+
+
+def _entry_of_file(family: Model, file: Path, where: str) -> dict[str, Any]:
+    entry = {"engine": family.name, "file": str(file)}
+    if "file" not in family.keys and not is_exported(file):
+        raise PotentialError(
+            f"The engine {family.name} takes no file but a potential that `superionic export model` wrote.",
+            where=where,
+            fix="name one of its models, or another engine",
+        )
+    try:
+        described = choose_potential(family.name, family.name, None, {"file": str(file)}, where=where)
+    except PotentialError:  # its convention is not on record; where something else is wrong, it is still wrong below
+        described = None
+    if described is not None and described.identity.energy_convention != NOT_STATED:
+        return entry
+    stated = {"file": str(file), "energy_convention": f"{OWN}{file.name}"}
+    choose_potential(family.name, family.name, file.name, stated, where=where)
+    return {"engine": family.name, "model": file.name, **stated}
 
 
 def _is_there(one: MeasuredModel, family: Model, is_installed: Callable[[str], bool]) -> bool:
@@ -90,6 +153,4 @@ def _is_there(one: MeasuredModel, family: Model, is_installed: Callable[[str], b
 
 
 def _is_installed(engine: str) -> bool:
-    from superionic.campaign.prepare import missing_engines
-
     return engine == CORE or not missing_engines([engine])

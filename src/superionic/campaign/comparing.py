@@ -36,7 +36,6 @@ FEW: Final = 10
 _BIASED_GPA: Final = 0.2
 _AS_GOOD: Final = 1.25
 _TERM: Final = "D3(BJ)"
-_OF_FILES: Final = "own: a file that is compared"
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,8 @@ def compare_models(
     labels
         Files of labels, as ``superionic labels check`` reads them: extended XYZ, outputs of codes, folders of them.
     models
-        ``ENGINE``, ``ENGINE:MODEL`` or ``ENGINE:FILE``; by default, those that are installed and need no file.
+        ``ENGINE`` (its most accurate model), ``ENGINE:MODEL`` or ``ENGINE:FILE``; by default, those that are installed
+        and need no file.
     most
         Compare with at most this many labels, spread evenly.
 
@@ -436,38 +436,33 @@ def _shifted(predicted: Targets, known: Targets, structures: Sequence[Atoms]) ->
 
 
 def _chosen(name: str) -> ChosenPotential:
-    """Describe the potential that ``ENGINE``, ``ENGINE:MODEL`` or ``ENGINE:FILE`` names."""
+    """Describe the potential that a name on the command line stands for."""
+    from superionic.campaign.best_installed import named_entry
     from superionic.campaign.prepare import choose_potential
 
-    engine, _, model = name.partition(":")
-    if model and Path(model).exists():
-        options = {"file": str(Path(model).absolute())}
-        try:
-            return choose_potential(name, engine, None, options, where=name)
-        except PotentialError as error:
-            if "which energies" not in error.message:
-                raise
-        return choose_potential(name, engine, Path(model).name, {**options, "energy_convention": _OF_FILES}, where=name)
-    return choose_potential(name, engine, model or None, {}, where=name)
+    entry = named_entry(name, where=name)
+    return choose_potential(name, entry.pop("engine"), entry.pop("model", None), entry, where=name)
 
 
 def _at_hand() -> list[str]:
-    """Return the names of the installed potentials that need no file."""
+    """Return the names of the installed potentials that need no file: of a family, all models of measured error."""
     from superionic.execution.engine_specs import DATA
     from superionic.execution.engines import resolve_engine
     from superionic.potentials.base import describe_potential
     from superionic.potentials.checkpoints import NOT_STATED
     from superionic.registry import models
 
-    names = []
-    for name, model in models().items():
-        is_whole = model.engine is not None and not model.needed
-        if is_whole and describe_potential(name).energy_convention != NOT_STATED:
-            names.append(name)
-    names += [f"{data.engine}:{data.name}" for data in DATA.values()]
+    by_engine = [(data.name, f"{data.engine}:{data.name}") for data in DATA.values()]
+    for name, family in models().items():
+        if family.engine is None or family.needed:
+            continue
+        if family.measured:
+            by_engine += [(family.engine.name, f"{name}:{one.model}") for one in family.measured]
+        elif describe_potential(name).energy_convention != NOT_STATED:
+            by_engine.append((family.engine.name, name))
     there = []
-    for name in names:
+    for engine, name in by_engine:
         with contextlib.suppress(EngineError):
-            resolve_engine(name.rpartition(":")[2])
+            resolve_engine(engine)
             there.append(name)
     return there

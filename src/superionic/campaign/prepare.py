@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superionic.conventions import CONVENTIONS
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from superionic.campaign.file.schema import CampaignFile
     from superionic.stages.base import ChosenPotential
 
+PROVE = "superionic.potentials.proof:prove"
 PROOF = "superionic.potentials.proof:prove_file"
 
 
@@ -166,7 +168,7 @@ def require_dispersion(file: CampaignFile, potentials: Mapping[str, ChosenPotent
 def install_engines(
     engines: Sequence[str], say: Callable[[str], None], *, allow_cuda: bool = False, rebuild: bool = False
 ) -> None:
-    """Install engines, two at a time: one unpacks while the other compiles."""
+    """Install engines, two at a time: one unpacks while the other compiles; then download weights that they lack."""
     from concurrent.futures import ThreadPoolExecutor
 
     from superionic.execution.engine_install import install_engine
@@ -175,6 +177,26 @@ def install_engines(
         jobs = [pool.submit(install_engine, name, say=say, allow_cuda=allow_cuda, rebuild=rebuild) for name in engines]
         for job in jobs:
             job.result()
+    for name in engines:
+        if name in models():
+            fetch_weights(name, say)
+
+
+def fetch_weights(name: str, say: Callable[[str], None]) -> None:
+    """Have an installed engine download weights that its package leaves out, and prove them; say where that fails."""
+    from superionic.execution.worker import call_once
+
+    for one in models()[name].measured:
+        if not one.file or Path(one.file).expanduser().is_file():
+            continue
+        say(f"{name}: downloading the weights of {one.model}")
+        try:
+            call_once(resolve_engine(name).python, PROVE, {"potential": name, "models": [one.model]})
+        except EngineError as error:
+            again = f"superionic engines install {name}, where there is a network"
+            say(f"{name}: without {one.model}: {error.message} {error.fix or again}")
+        else:
+            say(f"{name}: {one.model} is here and gives the values on record")
 
 
 def prove_files(potentials: Mapping[str, ChosenPotential]) -> None:

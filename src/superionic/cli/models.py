@@ -27,7 +27,7 @@ def compare_command(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="A candidate: ENGINE, ENGINE:MODEL or ENGINE:FILE, e.g. sevennet:7net-l3i5 or "
+            help="A candidate: ENGINE (its most accurate model), ENGINE:MODEL or ENGINE:FILE, e.g. sevennet:7net-0 or "
             "nequix:nequix-omat-1.nqx; repeatable.",
             show_default="those installed that need no file",
         ),
