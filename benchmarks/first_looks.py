@@ -7,9 +7,10 @@ S/cm in the column ``Ionic conductivity (S cm-1)`` ("<1E-10" is a bound). Each c
 first.
 
 With ``--residuals OUT.csv`` each crystal is tried as ``superionic try FILE`` does, to the screening of σ(300 K), and a
-row is appended to OUT.csv as soon as it is done; crystals with a row of this teacher are left out, so that the command
-can be stopped (``--until 11:55`` begins no further crystal after that time) and given again. At the end it prints what
-the rows say of the model's error. The table that comes with superionic is src/superionic/campaign/trial/residuals.csv.
+row is appended to OUT.csv as soon as it is done, without a residual where rounding to whole atoms loses a species;
+crystals with a row of this teacher are left out, so that the command can be stopped (``--until 11:55`` begins no
+further crystal after that time) and given again. At the end it prints what the rows say of the model's error. The table
+that comes with superionic is src/superionic/campaign/trial/residuals.csv.
 
 The potential of the first look is NEP89 (``superionic engines install nep89``).
 """
@@ -28,8 +29,9 @@ from math import log, log10
 from pathlib import Path
 from typing import Any
 
+from superionic.campaign.best_installed import first_potential
 from superionic.campaign.run import Campaign
-from superionic.campaign.trial import Trial, TrialResult, named_teacher
+from superionic.campaign.trial import Trial, TrialResult
 from superionic.campaign.trial.model_error import Residual, append_residual, model_error, read_residuals
 from superionic.errors import SuperionicError
 from superionic.potentials.base import describe_potential
@@ -61,10 +63,12 @@ def look(file: Path, folder: Path, *, plan: bool) -> tuple[str, str]:
 
 def residual(file: Path, folder: Path, teacher: Mapping[str, Any], known_S_per_cm: float) -> Residual:
     """Try one crystal to the end, and set its σ(300 K) beside the measured one."""
-    tried = TrialResult(None, None, "")
+    tried, cpu, loses = TrialResult(None, None, ""), 0.0, False
     try:
-        tried = Trial(file, folder=folder, teacher=teacher).run()
-        outcome = tried.ended
+        trial = Trial(file, folder=folder, teacher=teacher)
+        loses = bool(trial.guess.composition.lost)
+        tried = trial.run()
+        outcome, cpu = tried.ended, cpu_s(trial)
     except SuperionicError as error:
         outcome = f"refused: {error.message}"
     look, seen = tried.first_look, tried.screening
@@ -72,7 +76,9 @@ def residual(file: Path, folder: Path, teacher: Mapping[str, Any], known_S_per_c
     if seen is not None:
         outcome = "σ(300 K)" if seen.conductivity is not None else f"no σ(300 K): {seen.reason}"
         bare = None if seen.dependence is None else seen.dependence.headline
-        if bare is not None and not bare.is_upper_bound and known_S_per_cm > 0.0:
+        if loses:
+            outcome = f"another compound: {trial.guess.composition.loss}"
+        elif bare is not None and not bare.is_upper_bound and known_S_per_cm > 0.0:
             value, error_decades = log10(bare.value_S_per_cm / known_S_per_cm), bare.log_error / log(10.0)
     return Residual(
         crystal=file.stem,
@@ -83,7 +89,7 @@ def residual(file: Path, folder: Path, teacher: Mapping[str, Any], known_S_per_c
         residual_decades=value,
         statistical_decades=error_decades,
         passed=None if seen is None else seen.gate.passed,
-        cpu_s=cpu_s(folder),
+        cpu_s=cpu,
         superionic=__version__,
         date=datetime.now().astimezone().date().isoformat(),
     )
@@ -95,15 +101,15 @@ def model_of(teacher: Mapping[str, Any]) -> str:
     return describe_potential(options.pop("engine"), **options).model
 
 
-def cpu_s(folder: Path) -> float:
+def cpu_s(trial: Trial) -> float:
     """Return the CPU seconds that all tasks of a trial took."""
-    campaigns = [Campaign.load(file) for file in sorted(folder.glob("*.yaml"))]
+    campaigns = [Campaign.load(file) for file in (trial.file, trial.screening_file) if file.exists()]
     return sum(stage.cpu_s for campaign in campaigns for stage in campaign.status().stages)
 
 
 def all_residuals(options: argparse.Namespace, files: list[Path], known: dict[str, float], work: Path) -> None:
     """Try crystals one after the other, append a row for each, and print what all rows say of the model's error."""
-    out, teacher = options.residuals, named_teacher(options.teacher)
+    out, teacher = options.residuals, first_potential(options.teacher).entry
     rows = list(read_residuals(out.read_text(encoding="utf-8"))) if out.exists() else []
     done = {row.crystal for row in rows if row.teacher == model_of(teacher)}
     for file in (file for file in files if file.stem in known and file.stem not in done):
@@ -129,7 +135,9 @@ def main() -> int:
     parser.add_argument("--plan", action="store_true")
     parser.add_argument("--work", type=Path, default=None)
     parser.add_argument("--residuals", type=Path, default=None, help="go on to σ(300 K), and append rows to this table")
-    parser.add_argument("--teacher", default=None, help="ENGINE or ENGINE:MODEL; the most accurate that is installed")
+    parser.add_argument(
+        "--teacher", default=None, help="ENGINE, ENGINE:MODEL or ENGINE:FILE; the most accurate installed"
+    )
     parser.add_argument("--until", default=None, help="time of day, such as 11:55")
     parser.add_argument("--only", default=None, help="names of crystals, divided by commas")
     options = parser.parse_args()

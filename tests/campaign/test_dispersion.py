@@ -148,7 +148,7 @@ def test_an_engine_without_the_library_names_the_command_that_adds_it(tmp_path: 
 def test_the_first_campaign_file_may_have_it(root, tmp_path):
     crystal = root / "examples" / "li3ycl6" / "li3ycl6_p-3m1.cif"
     text = draft_campaign(crystal, folder=tmp_path, dispersion="d3bj", potential="chgnet")
-    assert "universal: {engine: chgnet, dispersion: d3bj}" in text
+    assert "universal: {engine: chgnet, model: 0.3.0, dispersion: d3bj}" in text
     (tmp_path / "campaign.yaml").write_text(text)
     assert Campaign.load(tmp_path / "campaign.yaml").file.potentials["universal"].dispersion == "d3bj"
     (tmp_path / "campaign.yaml").write_text(text.replace("d3bj", "d3"))

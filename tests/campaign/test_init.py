@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from superionic.campaign.best_installed import first_potential
+from superionic.campaign.best_installed import first_potential, named_entry
 from superionic.campaign.file.load import parse_campaign
-from superionic.campaign.initialise import CrystalOptions, draft_campaign
+from superionic.campaign.initialise import CrystalOptions, draft_campaign, guess_settings
+from superionic.campaign.prepare import fetch_weights
 from superionic.errors import CompositionError, PotentialError, StructureError
 from superionic.structures.crystal.oxidation import find_oxidation_states
 
@@ -59,10 +60,10 @@ def test_the_demo_crystal():
 def test_the_potential_is_the_most_accurate_that_is_installed_and_the_file_says_why(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     everything = first_potential(is_installed=lambda _: True)
-    # Nequix is the better one, but its weights are not here.
-    assert (everything.engine, everything.model) == ("sevennet", "7net-l3i5")
+    # Nequix is the better one, but its weights are not here: its installation downloads them.
+    assert everything.entry == {"engine": "sevennet", "model": "7net-l3i5"}
     assert "41 meV/Å" in everything.reason
-    assert "engines install nequix" in everything.reason
+    assert "engines install nequix, which downloads its weights" in everything.reason
     weights = tmp_path / ".cache" / "nequix" / "models" / "nequix-omat-1.nqx"
     weights.parent.mkdir(parents=True)
     weights.touch()
@@ -70,14 +71,58 @@ def test_the_potential_is_the_most_accurate_that_is_installed_and_the_file_says_
     assert "better" not in first_potential(is_installed=lambda _: True).reason
     assert first_potential(is_installed=lambda name: name == "chgnet").name == "chgnet:0.3.0"
     nothing = first_potential(is_installed=lambda _: False)
-    assert nothing.name == "chgnet"
-    assert "superionic engines install chgnet" in nothing.reason
-    with pytest.raises(PotentialError, match="no engine 'sevenet'") as caught:
+    assert nothing.name == "sevennet:7net-l3i5"
+    assert "superionic engines install sevennet" in nothing.reason
+    with pytest.raises(PotentialError, match="no potential called 'sevenet'") as caught:
         first_potential("sevenet")
     assert caught.value.fix == "did you mean 'sevennet'?"
     text = draft_campaign(CIF, folder=ROOT, potential="sevennet:7net-l3i5")
     assert "universal: {engine: sevennet, model: 7net-l3i5}    # as you said" in text
     assert parse_campaign(text, ROOT / "campaign.yaml").potentials["universal"].model == "7net-l3i5"
+
+
+def test_a_name_stands_for_the_most_accurate_model_a_model_or_a_file(shared, tmp_path):
+    assert named_entry("sevennet") == {"engine": "sevennet", "model": "7net-l3i5"}  # its default is 7net-0
+    assert named_entry("sevennet:7net-0") == {"engine": "sevennet", "model": "7net-0"}
+    assert named_entry("nep89") == named_entry("nep:nep89") == {"engine": "nep", "model": "nep89"}
+    assert named_entry("pair") == {"engine": "pair"}
+    with pytest.raises(PotentialError, match="no model 'nope'") as caught:
+        named_entry("sevennet:nope", where="--teacher")
+    assert caught.value.where == "--teacher"
+    # What a campaign file would be refused for is refused before it is written.
+    for name, needs in (("mace", "file, energy_convention"), ("ase", "calculator")):
+        with pytest.raises(PotentialError, match=f"{name} needs {needs}"):
+            draft_campaign(CIF, folder=tmp_path, potential=name)
+    with pytest.raises(PotentialError, match="takes no file"):
+        named_entry(f"chgnet:{CIF}")
+    for name, dispersion, why in (
+        ("nep89", None, "unfit"),
+        ("nep89", "d3bj", "functional"),
+        ("pair", "d3bj", "functional"),
+    ):
+        with pytest.raises(PotentialError, match=why) as caught:
+            draft_campaign(CIF, folder=tmp_path, potential=name, dispersion=dispersion)
+        assert caught.value.where == "--potential"
+    # A file on record needs nothing more; the energies of any other get a convention of their own.
+    file = shared / "models" / "nequix" / "nequix-omat-1.nqx"
+    text = draft_campaign(CIF, folder=tmp_path, potential=f"nequix:{file}")
+    entry = parse_campaign(text, tmp_path / "campaign.yaml").potentials["universal"]
+    assert (entry.engine, Path(entry.file).resolve(), entry.energy_convention) == ("nequix", file, None)
+    (tmp_path / "mine.nqx").write_bytes(file.read_bytes() + b" ")
+    entry = named_entry(f"nequix:{tmp_path / 'mine.nqx'}")
+    assert (entry["model"], entry["energy_convention"]) == ("mine.nqx", "own: mine.nqx")
+
+
+@pytest.mark.engine("nequix")
+def test_an_engine_without_its_weights_says_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    said = []
+    fetch_weights("nequix", said.append)
+    assert said[0] == "nequix: downloading the weights of nequix-omat-1"
+    assert "without nequix-omat-1: The file of nequix-omat-1 is not here, and cannot be downloaded" in said[1]
+    assert str(tmp_path / ".cache") in said[1]
 
 
 def test_the_commented_lines_load_too():
@@ -137,8 +182,34 @@ def test_difficult_file_names(tmp_path):
 
 def test_charges_of_one_sign_are_refused(tmp_path):
     path = cube(tmp_path, "alloy", ("Li", "0 0 0", 1), ("Mg", "0.5 0.5 0.5", 1))
-    with pytest.raises(CompositionError, match="both signs"):
+    with pytest.raises(CompositionError, match="both signs") as caught:
         draft_campaign(path)
+    assert "--charges Li=1,Mg=-1" in caught.value.fix
+
+
+def test_what_a_guess_leaves_out_is_said(tmp_path):
+    path = cube(
+        tmp_path,
+        "two",
+        ("Li", "0 0 0", 1),
+        ("Na", "0.5 0.5 0", 0.95),
+        ("Mg", "0.5 0.5 0", 0.05),
+        ("S", "0.5 0.5 0.5", 1),
+    )
+    guess = guess_settings(path, CrystalOptions(supercell="1x1x1"))
+    assert (guess.composition.formula, guess.mobile_ion) == ("NaLiS", "Li")
+    lost, net, ion = guess.cautions
+    assert "NaLiS stands for the refined" in lost
+    assert "nothing is left of Mg (refined: 0.05 atoms)" in lost
+    assert "+0.05 e for 3 atoms" in net
+    assert ion == "that Li is the mobile ion is a guess; Na, which may move too, counts as framework (--mobile-ion)"
+    assert not any("a guess" in caution for caution in guess_settings(path, CrystalOptions("Na")).cautions[1:])
+    # What is stated is written into the file, and nothing where it is the default.
+    stated = CrystalOptions(supercell="2x1x1", max_deviation=0.3, min_distance_A=1.2)
+    text = draft_campaign(path, stated, folder=tmp_path)
+    loaded = parse_campaign(text, tmp_path / "c.yaml")
+    assert (loaded.enumerate.max_composition_deviation, loaded.enumerate.min_distance_A) == (0.3, 1.2)
+    assert loaded.crystals[0].supercell == ((2, 0, 0), (0, 1, 0), (0, 0, 1))
 
 
 @pytest.mark.parametrize(

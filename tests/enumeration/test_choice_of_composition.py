@@ -186,7 +186,7 @@ def test_a_refined_charge_that_no_composition_balances_is_refused_everywhere_wit
         assert "0.25 is enough, which leaves no Al" in caught.value.fix
     accepted = enumerate_orderings(path, max_deviation=0.25).to_dict()
     assert (accepted["formula"], accepted["lost"]) == ("LiGeF5", {"Al": 0.25})
-    text = draft_campaign(path, max_deviation=0.25, folder=tmp_path)
+    text = draft_campaign(path, CrystalOptions(max_deviation=0.25), folder=tmp_path)
     assert parse_campaign(text, tmp_path / "c.yaml").enumerate.max_composition_deviation == 0.25
     assert "nothing is left of Al" in text
 
@@ -204,7 +204,7 @@ def test_the_nearest_neutral_composition_is_reached_as_the_fix_says(cif):
     given = {"La": 2.0, "Ti": 4.0, "O": -2.0}
     with pytest.raises(CompositionError) as caught:
         enumerate_orderings(path, supercell="auto", oxidation_states={"Ti": 4.0, "La": 2.0})
-    assert "give the charges La=2, Ti=4, O=-2 and max_deviation 1, and take the supercell auto" in caught.value.fix
+    assert "add --charges La=2,Ti=4,O=-2 --max-deviation 1 --supercell auto" in caught.value.fix
     values = enumerate_orderings(path, supercell="auto", oxidation_states=given, max_deviation=1.0).to_dict()
     assert values["formula"] == "LaTiO3"
 

@@ -13,20 +13,25 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from superionic.campaign.best_installed import first_potential
 from superionic.campaign.budget import USUAL, Sizes, draft_within
 from superionic.campaign.file.yaml_text import plain_scalar
-from superionic.chemistry import ELEMENTS, VACANCY
-from superionic.errors import CompositionError, StructureError
+from superionic.chemistry import ELECTRONEGATIVITY, ELEMENTS
+from superionic.enumeration.counted import DEFAULT_MIN_DISTANCE_A
+from superionic.errors import CompositionError, PotentialError, StructureError
 from superionic.settings.rules import did_you_mean
 from superionic.structures.crystal.composition import MAX_DEVIATION
+from superionic.structures.crystal.oxidation import MOBILE_IONS, NEUTRAL_E_PER_ATOM
 
 if TYPE_CHECKING:
+    from superionic.structures.crystal.composition import IntegerComposition
     from superionic.structures.crystal.disordered import DisorderedCrystal
+    from superionic.structures.crystal.oxidation import OxidationStates
+    from superionic.structures.crystal.supercells import Supercell
 
 MAX_ATOMS: Final = 150
 """Sites of the largest supercell that is guessed."""
@@ -46,11 +51,20 @@ class CrystalOptions:
         Charges in e; those of elements that it leaves out come from the crystal's file or are guessed.
     block
         Data block of a CIF that holds several crystals; the first that lists atoms if None.
+    supercell
+        Supercell in which orderings are made, such as ``2x2x1``; None or ``auto`` for the smallest that fits.
+    max_deviation
+        Largest difference of an occupancy from the refined one.
+    min_distance_A
+        Like ions are never closer.
     """
 
     mobile_ion: str | None = None
     oxidation_states: Mapping[str, float] | None = None
     block: str | None = None
+    supercell: str | None = None
+    max_deviation: float = MAX_DEVIATION
+    min_distance_A: float = DEFAULT_MIN_DISTANCE_A
 
 
 @dataclass(frozen=True)
@@ -61,23 +75,58 @@ class CrystalGuess:
     ----------
     crystal
         As it was read.
+    options
+        What the user stated about it.
     mobile_ion
         Element whose ions conduct.
-    charges, charge_note
-        Oxidation states in e, and where they come from.
+    states
+        Charges, and where they come from.
     supercell, supercell_note
         Text of the supercell in which orderings are made, and why it is that.
-    n_atoms
+    composition
         Atoms in that supercell.
     """
 
     crystal: DisorderedCrystal
+    options: CrystalOptions
     mobile_ion: str
-    charges: Mapping[str, float]
-    charge_note: str
+    states: OxidationStates
     supercell: str
     supercell_note: str
-    n_atoms: int
+    composition: IntegerComposition
+
+    @property
+    def charges(self) -> Mapping[str, float]:
+        """Charge in e of each element."""
+        return self.states.values
+
+    @property
+    def n_atoms(self) -> int:
+        """Atoms in the supercell."""
+        return sum(self.composition.totals.values())
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What a reader of results should know of these guesses, in sentences."""
+        composition, amounts = self.composition, self.crystal.composition
+        cautions = []
+        if composition.lost:
+            cautions.append(
+                f"{composition.formula} stands for the refined {self.crystal.formula}: {composition.loss} "
+                "(--supercell, --charges)"
+            )
+        net, n_atoms = self.states.net_charge_e, sum(amounts.values())
+        if abs(net) >= NEUTRAL_E_PER_ATOM * n_atoms:
+            listed = ", ".join(f"{element}{charge:+g}" for element, charge in self.charges.items())
+            cautions.append(
+                f"with {listed} the refined composition has {net:+.2f} e for {n_atoms:.4g} atoms; "
+                f"{composition.formula} is neutral (--charges)"
+            )
+        if self.options.mobile_ion is None:
+            others = [ion for ion in MOBILE_IONS if self.charges.get(ion) == 1.0 and ion != self.mobile_ion]
+            fixed = f"; {' and '.join(others)}, which may move too, counts as framework" if others else ""
+            cautions.append(f"that {self.mobile_ion} is the mobile ion is a guess{fixed} (--mobile-ion)")
+        return tuple(cautions)
 
     def repeats(self, thick_A: float) -> tuple[int, int, int]:
         """Return how often the supercell is repeated along each axis so that the cell is nowhere thinner, in Å."""
@@ -89,9 +138,7 @@ class CrystalGuess:
         return a, b, c
 
 
-def guess_settings(
-    crystal_path: str | Path, options: CrystalOptions, *, max_deviation: float = MAX_DEVIATION
-) -> CrystalGuess:
+def guess_settings(crystal_path: str | Path, options: CrystalOptions) -> CrystalGuess:
     """Read a crystal, and guess its mobile ion, its charges, and the smallest supercell with whole atoms and no charge.
 
     Parameters and errors are those of :func:`draft_campaign`.
@@ -104,16 +151,17 @@ def guess_settings(
     ion = _mobile_ion(crystal, options.mobile_ion, str(path))
     _demand_crystal(crystal, ion, str(path))
     states = charges_of_crystal(crystal, path, options.oxidation_states, block=options.block)
-    charges = dict(states.values)
-    if min(charges.values()) >= 0 or max(charges.values()) <= 0:
-        listed = ", ".join(f"{element}: {charge:g}" for element, charge in charges.items())
+    if min(states.values.values()) >= 0 or max(states.values.values()) <= 0:
+        listed = ", ".join(f"{element}: {charge:g}" for element, charge in states.values.items())
+        taker = max(states.values, key=lambda element: ELECTRONEGATIVITY.get(element, 0.0))
+        example = ",".join(f"{element}={-1 if element == taker else 1}" for element in states.values)
         raise CompositionError(
             f"The charges {listed} do not have both signs.",
             where=str(path),
-            fix="Give charges that can make a neutral crystal.",
+            fix=f"Give charges that can make a neutral crystal, such as --charges {example}.",
         )
-    supercell, note, n_atoms = _supercell(crystal, charges, max_deviation)
-    return CrystalGuess(crystal, ion, charges, states.note, supercell, note, n_atoms)
+    supercell, note, composition = _supercell(crystal, states.values, options)
+    return CrystalGuess(crystal, options, ion, states, supercell, note, composition)
 
 
 def draft_campaign(
@@ -122,7 +170,6 @@ def draft_campaign(
     *,
     name: str | None = None,
     folder: str | Path | None = None,
-    max_deviation: float = MAX_DEVIATION,
     dispersion: str | None = None,
     budget_h: float | None = None,
     potential: str | None = None,
@@ -140,16 +187,14 @@ def draft_campaign(
     folder
         Folder in which the campaign file will stand, for the relative path of the crystal; the working folder if
         None.
-    max_deviation
-        Largest difference of an occupancy from the refined one; it is written into the file.
     dispersion
         Term that is added to the potential, such as ``"d3bj"``; none if None.
     budget_h
         Wall time in hours that the campaign may take on this machine, by its plan: sizes are the most generous that
         fit (:mod:`superionic.campaign.budget`), and comments say what was given up. The usual sizes if None.
     potential
-        ``ENGINE`` or ``ENGINE:MODEL`` that ranks and teaches; the most accurate one that is installed if None, and the
-        file says why (:mod:`superionic.campaign.best_installed`).
+        ``ENGINE``, ``ENGINE:MODEL`` or ``ENGINE:FILE`` that ranks and teaches; the most accurate one that is installed
+        if None, and the file says why (:mod:`superionic.campaign.best_installed`).
 
     Returns
     -------
@@ -165,11 +210,11 @@ def draft_campaign(
     CampaignFileError
         If not even the least campaign fits into the time.
     PotentialError
-        If there is no such engine.
+        If there is no such potential, it does not cover the crystal, or it cannot do all that the campaign asks of it.
     """
     chosen = first_potential(potential)
     path = Path(crystal_path)
-    guess = guess_settings(path, options, max_deviation=max_deviation)
+    guess = guess_settings(path, options)
     crystal = guess.crystal
     values = {
         "name": plain_name(name if name is not None else path.stem),
@@ -182,13 +227,12 @@ def draft_campaign(
         "ion": guess.mobile_ion,
         "ion_remark": "as you said" if options.mobile_ion else "a guess; change it if another ion conducts",
         "charges": ", ".join(f"{element}: {charge:g}" for element, charge in guess.charges.items()),
-        "charge_remark": guess.charge_note,
+        "charge_remark": guess.states.note,
         "supercell": guess.supercell,
         "supercell_remark": guess.supercell_note,
-        "max_deviation": f"{max_deviation:g}",
-        "potential": chosen.engine if chosen.model is None else f"{chosen.engine}, model: {chosen.model}",
+        "bounds": enumerate_lines(options),
+        "potential": entry_text({**chosen.entry, **({} if dispersion is None else {"dispersion": dispersion})}, folder),
         "potential_remark": chosen.reason,
-        "dispersion": "" if dispersion is None else f", dispersion: {dispersion}",
     }
 
     def text(sizes: Sizes, remarks: str = "") -> str:
@@ -206,9 +250,23 @@ def draft_campaign(
             production_ps=sizes.production_ps,
         )
 
+    _demand_fit(text(USUAL), Path(folder or "."))
     if budget_h is None:
         return text(USUAL)
     return draft_within(budget_h, crystal, text, path, Path(folder or "."))
+
+
+def _demand_fit(text: str, folder: Path) -> None:
+    """Refuse a potential with which ``superionic check`` would refuse the file."""
+    from superionic.campaign.file.load import parse_campaign
+    from superionic.campaign.spaces import choose_potentials
+
+    try:
+        choose_potentials(parse_campaign(text, folder / "campaign.yaml"))
+    except PotentialError as error:
+        raise PotentialError(
+            error.message, where="--potential", fix="choose another --potential; `superionic engines list` has them"
+        ) from error
 
 
 def _demand_crystal(crystal: DisorderedCrystal, ion: str, where: str) -> None:
@@ -246,7 +304,9 @@ def _mobile_ion(crystal: DisorderedCrystal, symbol: str | None, where: str) -> s
         ) from error
 
 
-def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float], max_deviation: float) -> tuple[str, str, int]:
+def _supercell(
+    crystal: DisorderedCrystal, charges: Mapping[str, float], options: CrystalOptions
+) -> tuple[str, str, IntegerComposition]:
     """Choose a supercell that a campaign takes with its defaults: the smallest that fits, with every species in it.
 
     One atom more or fewer than stated counts as a fit only where no small supercell is better, and a large supercell
@@ -258,8 +318,25 @@ def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float], max_dev
         If none fits: a campaign would be refused for the same reason.
     """
     from superionic.enumeration.counted import counted_spaces
+    from superionic.enumeration.request import AUTO
     from superionic.structures.crystal.composition import compact_supercell, fitting_indices
+    from superionic.structures.crystal.supercells import Supercell
 
+    max_deviation = options.max_deviation
+
+    def composed(cell: Supercell, *, strict: bool) -> IntegerComposition:
+        return counted_spaces(
+            crystal,
+            cell,
+            charges,
+            max_deviation=max_deviation,
+            strict=strict,
+            min_distance_A=options.min_distance_A,
+        )[0].composition
+
+    if options.supercell is not None and options.supercell != AUTO:
+        cell = Supercell.parse(options.supercell)
+        return str(cell), "as you said", composed(cell, strict=False)
     strict = [(cells, True) for cells in fitting_indices(crystal, charges, max_deviation=max_deviation)]
     loose = [(cells, False) for cells in fitting_indices(crystal, charges, max_deviation=max_deviation, strict=False)]
 
@@ -270,19 +347,38 @@ def _supercell(crystal: DisorderedCrystal, charges: Mapping[str, float], max_dev
     for cells, strictly in sorted([*strict, *loose], key=is_large)[:_CELLS_TRIED] or [(1, False)]:
         cell = compact_supercell(crystal, cells)
         try:
-            counted = counted_spaces(crystal, cell, charges, max_deviation=max_deviation, strict=strictly)[0]
+            composition = composed(cell, strict=strictly)
+            if strictly and not crystal.is_ordered:
+                composition = composed(cell, strict=False)  # that which the campaign takes
         except CompositionError as error:
             refusal = refusal or error
             continue
-        composition = counted.composition
-        n_atoms = sum(n for group in composition.counts for species, n in group.items() if species != VACANCY)
         if crystal.is_ordered:
-            return str(cell), "the crystal is ordered", n_atoms
+            return str(cell), "the crystal is ordered", composition
         loss = f"; {composition.loss}" if composition.lost else ""
-        note = f"the smallest with whole atoms and no charge: {composition.formula}{loss}"
-        return str(cell), note, n_atoms
+        return str(cell), f"the smallest with whole atoms and no charge: {composition.formula}{loss}", composition
     assert refusal is not None  # noqa: S101 - one cell at least was tried
     raise refusal
+
+
+def entry_text(entry: Mapping[str, Any], folder: str | Path | None) -> str:
+    """Write an entry of ``potentials``, its file relative to the folder of the campaign file."""
+
+    def value_text(key: str, value: Any) -> str:
+        if key == "file":
+            return relative_file(Path(value), folder)
+        is_plain = isinstance(value, str) and re.fullmatch(r"[\w.+-]+", value) and plain_scalar(value) == value
+        return str(value) if is_plain else json.dumps(value, ensure_ascii=False)
+
+    return "{" + ", ".join(f"{key}: {value_text(key, value)}" for key, value in entry.items()) + "}"
+
+
+def enumerate_lines(options: CrystalOptions) -> str:
+    """Return the lines of a campaign file that bound compositions and distances."""
+    return (
+        f"  max_composition_deviation: {options.max_deviation:g}  # of an occupancy from the refined one, at most\n"
+        f"  min_distance_A: {options.min_distance_A:g}            # of like ions, at least\n"
+    )
 
 
 def block_line(block: str | None) -> str:
@@ -327,13 +423,12 @@ crystals:
 #   - {{name: licl, file: licl.cif}}
 
 potentials:
-  universal: {{engine: {potential}{dispersion}}}    # {potential_remark}
+  universal: {potential}    # {potential_remark}
 
 enumerate:
   method: auto                   # list all distinct orderings; search the lowest where there are too many
   ewald_keep: {orderings:<18} # orderings of lowest electrostatic energy that go on
-  max_composition_deviation: {max_deviation}  # of an occupancy from the refined one, at most
-
+{bounds}
 rank:
   relax_top: 20                  # orderings of each composition that are relaxed
   fmax_eV_per_A: 0.01            # largest force that ends a relaxation

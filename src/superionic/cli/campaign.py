@@ -53,9 +53,6 @@ def init_command(
     stated: StatedCrystal,
     output: Annotated[Path, typer.Option("--output", "-o", help="Campaign file to write.")] = Path("campaign.yaml"),
     name: Annotated[str | None, typer.Option(help="Name of the campaign.", show_default="from the file name")] = None,
-    max_deviation: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Largest difference of an occupancy from the refined one.")
-    ] = 0.1,
     dispersion: Annotated[
         Literal["d3bj"] | None, typer.Option(help="Dispersion added to the potential: layered crystals need it.")
     ] = None,
@@ -70,7 +67,7 @@ def init_command(
     potential: Annotated[
         str | None,
         typer.Option(
-            help="Potential that ranks and teaches: ENGINE or ENGINE:MODEL, e.g. sevennet:7net-l3i5.",
+            help="Potential that ranks and teaches: ENGINE (its most accurate model), ENGINE:MODEL or ENGINE:FILE.",
             show_default="the most accurate one that is installed",
         ),
     ] = None,
@@ -94,7 +91,6 @@ def init_command(
         stated.options(),
         name=name,
         folder=output.resolve().parent,
-        max_deviation=max_deviation,
         dispersion=dispersion,
         budget_h=parse_budget_h(budget),
         potential=potential,

@@ -115,12 +115,23 @@ class StatedCrystal:
     mobile_ion: Annotated[str | None, typer.Option(help="Mobile ion, e.g. Li.", show_default="guessed")] = None
     charges: ChargesOption = None
     block: BlockOption = None
+    supercell: Annotated[
+        str | None,
+        typer.Option(help="Supercell of the orderings, e.g. 2x2x1.", show_default="the smallest that fits"),
+    ] = None
+    max_deviation: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Largest difference of an occupancy from the refined one.")
+    ] = 0.1
+    min_distance: Annotated[float, typer.Option(min=0.1, help="Smallest distance of like ions in Å.")] = 1.5
 
     def options(self) -> CrystalOptions:
         """Return the options in the form that drafts of campaigns take."""
         from superionic.campaign.initialise import CrystalOptions
 
-        return CrystalOptions(self.mobile_ion, parse_charges(self.charges), self.block)
+        charges = parse_charges(self.charges)
+        return CrystalOptions(
+            self.mobile_ion, charges, self.block, self.supercell, self.max_deviation, self.min_distance
+        )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from superionic.cli.options import CrystalArgument, JsonOption, QuietOption, StatedCrystal, grouped
@@ -15,9 +16,9 @@ from superionic.cli.progress import run_progress
 from superionic.shown import number_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from superionic.campaign.trial import TrialResult
+    from superionic.campaign.trial import Trial, TrialPlan
     from superionic.campaign.trial.first_look import FirstLook, TrialTemperature
     from superionic.campaign.trial.screening import Screening
     from superionic.transport.estimate import Estimate
@@ -33,12 +34,15 @@ def try_command(
     ] = False,
     potential: Annotated[
         str,
-        typer.Option(help="Potential of the first look: nep89, or an engine with its usual model, such as chgnet."),
+        typer.Option(
+            help="Potential of the first look: nep89, ENGINE (its most accurate model), ENGINE:MODEL or ENGINE:FILE."
+        ),
     ] = "nep89",
     teacher: Annotated[
         str | None,
         typer.Option(
-            help="Potential that labels for the student: ENGINE or ENGINE:MODEL.",
+            help="Potential that labels for the student: ENGINE (its most accurate model), ENGINE:MODEL or "
+            "ENGINE:FILE.",
             show_default="the most accurate that is installed",
         ),
     ] = None,
@@ -57,56 +61,65 @@ def try_command(
     a screening: its intervals include what such numbers were worth on measured crystals or, before enough were tried,
     a stated assumption.
     """
-    from superionic.campaign.trial import Trial, named_potential, named_teacher
+    from superionic.campaign.trial import Trial
+
+    trial = Trial(crystal, folder=folder, potential=potential, teacher=teacher, options=stated.options())
+    if plan:
+        _show_plan(trial.plan(quick=quick), as_json=as_json)
+    else:
+        _run(trial, quick=quick, workers=workers, quiet=quiet, as_json=as_json)
+
+
+def _show_plan(plan: TrialPlan, *, as_json: bool) -> None:
     from superionic.cli.campaign import show_plan
+
+    if as_json:
+        typer.echo(json.dumps(plan.to_dict(), indent=1))
+        return
+    for name, half in (("first look", plan.first_look), ("screening", plan.screening)):
+        if half is not None:
+            show_plan(name, half)
+
+
+def _run(trial: Trial, *, quick: bool, workers: int | None, quiet: bool, as_json: bool) -> None:
+    """Run a trial; the first look is shown as soon as it is taken."""
+    from superionic.campaign.trial import TrialResult
     from superionic.results.document import to_json
 
-    trial = Trial(
-        crystal,
-        folder=folder,
-        potential=named_potential(potential),
-        teacher=None if teacher is None else named_teacher(teacher),
-        options=stated.options(),
-    )
-    if plan:
-        made = trial.plan(quick=quick)
-        if as_json:
-            typer.echo(json.dumps(made.to_dict(), indent=1))
-        else:
-            for name, half in (("first look", made.first_look), ("screening", made.screening)):
-                if half is not None:
-                    show_plan(name, half)
-        return
+    console = Console(soft_wrap=True)
     with run_progress(quiet=quiet or as_json) as reporter:
-        tried = trial.run(quick=quick, reporter=reporter, workers=workers)
+        look = trial.take_look(quick=quick, reporter=reporter, workers=workers)
+    if look is not None and not as_json:
+        _show_look(console, look)
+    if quick:
+        tried = TrialResult(look, None, "only a first look was asked for")
+    else:
+        with run_progress(quiet=quiet or as_json) as reporter:
+            tried = trial.screen(look, reporter=reporter, workers=workers)
     if as_json:
         typer.echo(to_json(tried, kind="superionic trial"), nl=False)
+    elif tried.screening is not None:
+        _show_screening(console, tried.screening, () if look is None else look.cautions)
     else:
-        _show(tried)
-
-
-def _show(tried: TrialResult) -> None:
-    console = Console(soft_wrap=True)
-    if tried.first_look is not None:
-        _show_look(console, tried.first_look)
-    if tried.screening is not None:
-        _show_screening(console, tried.screening)
-    else:
-        console.print(f"{tried.ended}; for more, write a campaign: superionic init CRYSTAL", highlight=False)
+        console.print(f"{escape(tried.ended)}; for more, write a campaign: superionic init CRYSTAL", highlight=False)
 
 
 def _show_look(console: Console, look: FirstLook) -> None:
     _show_runs(console, look.temperatures, look.mobile_ion)
-    for caution in look.cautions:
-        console.print(f"caution: {caution}", style="yellow", highlight=False)
-    console.print(f"[bold]{look.formula} {look.verdict}[/]: {look.reason}", highlight=False)
+    _show_cautions(console, look.cautions)
+    console.print(f"[bold]{look.words}[/]: {escape(look.reason)}", highlight=False)
     console.print(f"by {look.potential}, {look.n_atoms} atoms in the refined cell ({look.campaign})", highlight=False)
 
 
-def _show_screening(console: Console, seen: Screening) -> None:
+def _show_cautions(console: Console, cautions: Iterable[str]) -> None:
+    for caution in cautions:
+        console.print(f"caution: {escape(caution)}", style="yellow", highlight=False)
+
+
+def _show_screening(console: Console, seen: Screening, shown: Sequence[str]) -> None:
+    """Show a screening; cautions that were shown with the first look are not repeated."""
     _show_runs(console, seen.temperatures, seen.mobile_ion)
-    for caution in seen.cautions:
-        console.print(f"caution: {caution}", style="yellow", highlight=False)
+    _show_cautions(console, (caution for caution in seen.cautions if caution not in shown))
     if seen.conductivity is None:
         console.print(f"[bold]no σ(300 K)[/]: {seen.reason}", highlight=False)
     else:
@@ -130,6 +143,8 @@ def _show_screening(console: Console, seen: Screening) -> None:
 
 
 def _show_runs(console: Console, runs: Sequence[TrialTemperature], mobile_ion: str) -> None:
+    if not runs:
+        return
     table = Table("T (K)", "length (ps)", "D* (cm²/s)", f"hops per {mobile_ion}", "framework", "paths")
     for each in runs:
         table.add_row(

@@ -214,7 +214,7 @@ def counted_spaces(
         return _fits(partial(compositions, shorter, 1))
 
     possible = next((d for d in _SHORTER_A if min_distance_A is not None and d < min_distance_A and fits_at(d)), None)
-    hint = "" if possible is None else f" (counts exist at {possible:g} Å)"
+    hint = "" if possible is None else f" (counts exist at {possible:g} Å: --min-distance {possible:g})"
     rule = exclusion_rule(min_distance_A, len(sites.alternatives) > 0)
     raise CompositionError(
         f"No neutral composition near the refinement keeps {rule}.",

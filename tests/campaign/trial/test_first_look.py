@@ -11,10 +11,13 @@ import pytest
 import superionic as si
 from superionic.campaign import trial
 from superionic.campaign.file.load import load_campaign
+from superionic.campaign.initialise import CrystalOptions
 from superionic.campaign.trial import first_look
 from superionic.campaign.trial.cost import UnitCosts, with_measured
 from superionic.cli.main import main
 from superionic.errors import CampaignFileError, PotentialError
+from superionic.transport.estimate import Estimate
+from superionic.transport.observables.framework import FrameworkMotion
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "li3ycl6"
 PAIR = {"engine": "pair"}
@@ -38,15 +41,39 @@ def test_a_conductor_and_an_insulator(tmp_path, monkeypatch):
     assert hottest.framework_holds
     assert hottest.dimension is not None
     assert hottest.dimension > 0
+    assert "that Li is the mobile ion is a guess (--mobile-ion)" in look.cautions
+    # Without its teacher the trial ends there, with the look.
+    monkeypatch.setenv("SUPERIONIC_HOME", str(tmp_path / "nothing-installed"))
+    ended = si.try_crystal(EXAMPLE / "li3ycl6_p-3m1.cif", potential="pair", teacher="sevennet", folder=tmp_path / "a")
+    assert (ended.first_look.verdict, ended.screening) == ("conducts", None)
+    assert "engines install sevennet" in ended.ended
     # Rock salt has a vacancy for none of its ions, and no time would bring one.
     monkeypatch.setattr(first_look, "_PRODUCTION_PS", 1.0)
     monkeypatch.setattr(first_look, "_LEAST_PRODUCTION_PS", 1.0)
     tried = si.try_crystal(EXAMPLE / "licl.cif", potential=PAIR, teacher=PAIR, folder=tmp_path / "b")
     look = tried.first_look
-    assert (tried.screening, tried.ended) == (None, "no conductivity is screened, as the crystal does not move")
+    assert (tried.screening, tried.ended) == (None, "no conductivity is screened: LiCl does not move")
     assert (look.formula, look.mobile_ion, look.verdict) == ("LiCl", "Li", "does not move")
     assert all(each.hops_per_ion < 0.05 and each.diffusivity_cm2_per_s.is_upper_bound for each in look.temperatures)
     assert "no hops up to 1500 K" in look.reason
+
+
+@pytest.mark.usefixtures("short")
+def test_runs_that_all_fail_tell_nothing_and_are_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(first_look, "_TEXT", first_look._TEXT.replace("timestep_fs: 2", "timestep_fs: 10"))
+    monkeypatch.setattr(first_look, "TEMPERATURES_K", (9000.0,))
+    tried = si.try_crystal(EXAMPLE / "licl.cif", potential=PAIR, teacher=PAIR, folder=tmp_path)
+    assert (tried.first_look.verdict, tried.first_look.formula, tried.screening) == ("cannot be told", "LiCl", None)
+    assert "every transport run failed" in tried.first_look.reason
+    assert tried.ended == "no conductivity is screened: whether LiCl conducts cannot be told"
+
+
+def test_ions_of_the_framework_that_hop_are_a_caution():
+    hopping = FrameworkMotion(n_ions=50, n_left=2, n_turned=0, most_at_once=0.02, melts_from_ps=None)
+    still = Estimate(0.0, 1e-8, (0.0, 1e-8), (0.0, 2e-8), True)
+    run = first_look.TrialTemperature(700.0, 20.0, still, 0.0, True, hopping.flags(), None, None)
+    (caution,) = first_look.framework_cautions([run])
+    assert caution.startswith("700 K: Ions of the framework hop: 2 of 50 left their sites")
 
 
 @pytest.mark.usefixtures("short")
@@ -59,6 +86,8 @@ def test_from_the_command_line_and_again_without_computing(tmp_path, monkeypatch
     with pytest.raises(SystemExit):
         main([*by_pair, "--plan", "--json"])
     said = json.loads(capsys.readouterr().out)
+    assert not list(tmp_path.glob("try-*"))  # a plan writes nothing
+    assert {line["stage"] for line in said["first_look"]["stages"]} == {"enumerate", "rank", "transport", "analyse"}
     assert said["first_look"]["spaces"][0]["formula"] == said["screening"]["spaces"][0]["formula"] == "LiCl"
     work = {line["stage"]: line["work"] for line in said["screening"]["stages"]}
     assert work["distil"] == "up to 300 labels by the teacher, 1 student, 2 rounds of 6 runs"
@@ -90,7 +119,6 @@ def test_the_plan_counts_steps_at_the_cost_of_one_measured_here(tmp_path):
     one = trial.Trial(EXAMPLE / "li3ycl6_p-3m1.cif", potential=PAIR, folder=tmp_path)
     plan = one.plan(quick=True).first_look
     lines = {line.stage: line for line in plan.lines}
-    assert "report" not in lines  # a first look writes none
     assert {lines[stage].basis for stage in ("rank", "transport", "analyse")} == {"measured here"}
     known = with_measured(one.campaign().check(), UnitCosts(load_s=0.0, step_s=0.01, pace=0.0), one.campaign().file)
     seconds = {line.stage: 3600.0 * line.cpu_hours for line in known.lines}
@@ -99,8 +127,41 @@ def test_the_plan_counts_steps_at_the_cost_of_one_measured_here(tmp_path):
     assert seconds["rank"] == pytest.approx(5 * 60 * 0.01 / 4)
 
 
-def test_an_unknown_potential_is_refused_with_those_that_are_known():
-    assert trial.named_potential("nep89") == trial.FAST
+def test_refusals_name_the_option_that_is_wrong(tmp_path):
+    crystal = EXAMPLE / "licl.cif"
+    assert trial.Trial(crystal, potential="nep89", teacher=PAIR).file.name == "first-look-nep89.yaml"
+    with pytest.raises(PotentialError, match="no potential called 'nep98'") as caught:
+        trial.Trial(crystal, potential="nep98")
+    assert (caught.value.where, caught.value.fix) == ("--potential", "did you mean 'nep89'?")
     with pytest.raises(PotentialError) as caught:
-        trial.named_potential("nep98")
-    assert "nep89, " in caught.value.fix
+        trial.Trial(crystal, teacher="sevennet:nope")
+    assert caught.value.where == "--teacher"
+    po = tmp_path / "po.cif"
+    po.write_text(crystal.read_text(encoding="utf-8").replace("Cl", "At"), encoding="utf-8")
+    one = trial.Trial(po, folder=tmp_path, teacher=PAIR, options=CrystalOptions(oxidation_states={"At": -1}))
+    with pytest.raises(PotentialError, match="nep89 does not know At") as caught:
+        one.plan(quick=True)
+    assert "leave out --quick" in caught.value.fix
+
+
+def test_each_teacher_has_a_screening_of_its_own(tmp_path):
+    first, second = (
+        trial.Trial(EXAMPLE / "licl.cif", folder=tmp_path, teacher=teacher) for teacher in ("sevennet", PAIR)
+    )
+    assert (first.screening_file.name, second.screening_file.name) == (
+        "screening-7net-l3i5.yaml",
+        "screening-pair.yaml",
+    )
+    for one in (first, second):  # a better teacher, and the same line again
+        campaign = one.screening_campaign(None)
+        assert campaign.file.distil.teacher == one.screening_file.stem.removeprefix("screening-")
+    assert first.screening_campaign(None).run_folder != second.screening_campaign(None).run_folder
+
+
+def test_what_is_stated_of_the_crystal_stands_in_both_files(tmp_path):
+    options = CrystalOptions(supercell="2x1x1", max_deviation=0.3, min_distance_A=1.2)
+    one = trial.Trial(EXAMPLE / "licl.cif", folder=tmp_path, teacher=PAIR, options=options)
+    for campaign in (one.campaign(), one.screening_campaign(None)):
+        sought = campaign.file.enumerate
+        assert (sought.max_composition_deviation, sought.min_distance_A, sought.ewald_keep) == (0.3, 1.2, 5)
+        assert campaign.file.crystals[0].supercell == ((2, 0, 0), (0, 1, 0), (0, 0, 1))

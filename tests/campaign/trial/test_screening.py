@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,12 @@ from superionic.campaign.file.load import parse_campaign
 from superionic.campaign.initialise import CrystalOptions, guess_settings
 from superionic.campaign.trial.first_look import FirstLook, TrialTemperature
 from superionic.campaign.trial.model_error import PRIOR_DECADES, ModelError
-from superionic.campaign.trial.screening import screening_temperatures_K, screening_text, with_model_error
+from superionic.campaign.trial.screening import (
+    judge_screening,
+    screening_temperatures_K,
+    screening_text,
+    with_model_error,
+)
 from superionic.cli.main import main
 from superionic.transport.conductivity.line import ConductivityAt
 from superionic.transport.estimate import Estimate
@@ -47,7 +53,9 @@ SMALLER = {
 def look(*temperatures):
     """Write a first look: of each temperature whether ions diffuse and whether the framework holds."""
     runs = tuple(
-        TrialTemperature(t, 20.0, Estimate(1e-5, 1e-6, (9e-6, 1.1e-5), (8e-6, 1.2e-5), not moves), 3.0, holds, 3, ())
+        TrialTemperature(
+            t, 20.0, Estimate(1e-5, 1e-6, (9e-6, 1.1e-5), (8e-6, 1.2e-5), not moves), 3.0, holds, (), 3, ()
+        )
         for t, moves, holds in temperatures
     )
     return FirstLook("LiX", "Li", 100, "nep89", "conducts", "", runs, (), "")
@@ -129,6 +137,12 @@ def test_a_small_trial_to_the_end(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main([*command, "--json"])
     assert json.loads(capsys.readouterr().out)["screening"]["reason"] == seen.reason
+    assert seen.cautions[0] == "that Li is the mobile ion is a guess (--mobile-ion)"
+    # Where the analysis gives no line, that is the reason, and not a framework that does not hold.
+    results = trial.Trial(CIF, folder=tmp_path / "try", teacher=PAIR).screening_campaign(None).run(write_report=False)
+    bare = replace(results, analyse=replace(results.analyse, arrhenius=()))
+    unlined = judge_screening(bare, guess_settings(CIF, CrystalOptions()), seen.model_error, "", "")
+    assert (unlined.conductivity, unlined.reason) == (None, "the analysis of the runs gave no line")
     # σ(300 K) and Ea are wider than the line alone says by the error of the model.
     own = seen.dependence
     assert seen.conductivity == with_model_error(own.headline, seen.model_error)

@@ -7,7 +7,6 @@ moved are measured as insulators.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -16,7 +15,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from superionic.campaign.initialise import CrystalGuess, block_line, plain_name, relative_file
+from superionic.campaign.initialise import (
+    CrystalGuess,
+    block_line,
+    entry_text,
+    enumerate_lines,
+    plain_name,
+    relative_file,
+)
+from superionic.errors import StageError
 from superionic.shown import Shown
 from superionic.transport.estimate import Estimate
 
@@ -25,6 +32,8 @@ if TYPE_CHECKING:
     from superionic.transport.sites.percolation import Cluster
 
 Verdict = Literal["conducts", "hops without diffusing", "does not move", "loses its framework", "cannot be told"]
+
+_UNKNOWN: Final[Verdict] = "cannot be told"
 
 TEMPERATURES_K: Final = (700.0, 850.0, 1000.0)
 """Hot enough for hops in 20 ps, and cold enough that most frameworks hold."""
@@ -51,6 +60,8 @@ class TrialTemperature:
         Hops of a mobile ion in the run, those to and fro included.
     framework_holds
         Whether the framework keeps its sites.
+    framework_flags
+        What moves in the framework, in sentences.
     dimension, axes
         Along how many directions, and along which axes, jumps between sites go on without end; None where sites could
         not be told.
@@ -61,6 +72,7 @@ class TrialTemperature:
     diffusivity_cm2_per_s: Estimate
     hops_per_ion: float
     framework_holds: bool
+    framework_flags: tuple[str, ...]
     dimension: int | None
     axes: tuple[str, ...] | None
 
@@ -95,18 +107,23 @@ class FirstLook(Shown):
     cautions: tuple[str, ...]
     campaign: str
 
+    @property
+    def words(self) -> str:
+        """The formula and the verdict as a clause."""
+        if self.verdict == _UNKNOWN:
+            return f"whether {self.formula} conducts cannot be told"
+        return f"{self.formula} {self.verdict}"
 
-def first_look_text(
-    path: Path, guess: CrystalGuess, folder: str | Path, potential: Mapping[str, Any], block: str | None = None
-) -> str:
+
+def first_look_text(path: Path, guess: CrystalGuess, folder: str | Path, potential: Mapping[str, Any]) -> str:
     """Write the campaign file of a first look."""
     cells = repeats(guess, ATOMS)
     n_atoms = guess.n_atoms * int(np.prod(cells))
     production = max(_LEAST_PRODUCTION_PS, min(_PRODUCTION_PS, round(_PRODUCTION_PS * ATOMS / n_atoms)))
     return _TEXT.format(
-        crystal=crystal_text(path, guess, folder, plain_name(f"try-{path.stem}"), block),
-        potential=potential_text(potential),
-        search=SEARCH,
+        crystal=crystal_text(path, guess, folder, plain_name(f"try-{path.stem}-{potential_name(potential)}")),
+        potential=potential_text(potential, folder),
+        search=search_text(guess),
         repeats="x".join(map(str, cells)),
         n_atoms=n_atoms,
         temperatures=", ".join(f"{temperature:g}" for temperature in TEMPERATURES_K),
@@ -114,16 +131,16 @@ def first_look_text(
     )
 
 
-def crystal_text(path: Path, guess: CrystalGuess, folder: str | Path, name: str, block: str | None) -> str:
+def crystal_text(path: Path, guess: CrystalGuess, folder: str | Path, name: str) -> str:
     """Write the beginning of a campaign file: its name, the crystal, and what is assumed about it."""
     return _CRYSTAL.format(
         name=name,
         crystal=plain_name(path.stem),
         file=relative_file(path, folder),
-        block=block_line(block),
+        block=block_line(guess.options.block),
         ion=guess.mobile_ion,
         charges=", ".join(f"{element}: {charge:g}" for element, charge in guess.charges.items()),
-        charge_note=guess.charge_note,
+        charge_note=guess.states.note,
         supercell=guess.supercell,
         supercell_note=guess.supercell_note,
     )
@@ -131,36 +148,54 @@ def crystal_text(path: Path, guess: CrystalGuess, folder: str | Path, name: str,
 
 def potential_name(entry: Mapping[str, Any]) -> str:
     """Return the name that a trial gives to an entry of ``potentials``."""
-    return plain_name(str(entry.get("model", entry["engine"])))
+    return plain_name(Path(entry["file"]).stem if "file" in entry else str(entry.get("model", entry["engine"])))
 
 
-def potential_text(entry: Mapping[str, Any]) -> str:
-    """Write an entry of ``potentials``."""
-    values = ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in entry.items())
-    return f"{potential_name(entry)}: {{{values}}}"
+def potential_text(entry: Mapping[str, Any], folder: str | Path) -> str:
+    """Write an entry of ``potentials`` under its name."""
+    return f"{potential_name(entry)}: {entry_text(entry, folder)}"
 
 
-def judge_look(results: CampaignResults, campaign: str) -> FirstLook:
+def search_text(guess: CrystalGuess, keep: int = 5) -> str:
+    """Write how both halves of a trial choose their orderings: of those drawn, how many are kept."""
+    return _SEARCH.format(keep=keep) + enumerate_lines(guess.options)
+
+
+def judge_look(
+    outcome: CampaignResults | StageError, guess: CrystalGuess, potential: Mapping[str, Any], campaign: str
+) -> FirstLook:
     """Judge the hot runs of a campaign.
 
     Parameters
     ----------
-    results
-        Of a campaign with the stages *transport* and *analyse* on one material.
+    outcome
+        Results of a campaign with the stages *transport* and *analyse* on one material, or why a stage had nothing to
+        go on with.
+    guess, potential
+        The crystal as it was assumed, and the entry of the potential.
     """
-    temperatures = runs_by_temperature(results)
-    verdict, reason = _verdict(temperatures)
-    first = next(iter(results.transport.runs), None) if results.transport is not None else None
-    failures = results.transport.failures if results.transport is not None else ()
+    temperatures: tuple[TrialTemperature, ...] = ()
+    if isinstance(outcome, StageError):
+        verdict, reason = _UNKNOWN, outcome.message
+    else:
+        temperatures = runs_by_temperature(outcome)
+        verdict, reason = _verdict(temperatures)
+    transport = None if isinstance(outcome, StageError) else outcome.transport
+    runs, failures = ((), ()) if transport is None else (transport.runs, transport.failures)
     return FirstLook(
-        formula="" if first is None else first.formula,
-        mobile_ion="" if results.analyse is None else results.analyse.mobile_ion,
-        n_atoms=0 if first is None else first.n_atoms,
-        potential="" if results.transport is None else results.transport.potential,
+        formula=guess.composition.formula if not runs else runs[0].formula,
+        mobile_ion=guess.mobile_ion,
+        n_atoms=guess.n_atoms * int(np.prod(repeats(guess, ATOMS))),
+        potential=potential_name(potential),
         verdict=verdict,
         reason=reason,
         temperatures=temperatures,
-        cautions=(*(f"{failure.label}: {failure.reason}" for failure in failures), *_cautions(temperatures)),
+        cautions=(
+            *guess.cautions,
+            *(f"{failure.label}: {failure.reason}" for failure in failures),
+            *melting_cautions(temperatures),
+            *framework_cautions(temperatures),
+        ),
         campaign=campaign,
     )
 
@@ -182,6 +217,7 @@ def runs_by_temperature(results: CampaignResults) -> tuple[TrialTemperature, ...
                 diffusivity_cm2_per_s=analysis.tracer_diffusivity_cm2_per_s,
                 hops_per_ion=analysis.n_hops / analysis.n_ions,
                 framework_holds=framework is None or framework.melts_from_ps is None,
+                framework_flags=() if framework is None else framework.flags(),
                 dimension=None if migration is None else max((cluster.dimension for cluster in clusters), default=0),
                 axes=None if migration is None else _axes(clusters),
             )
@@ -196,7 +232,7 @@ def _axes(clusters: Sequence[Cluster]) -> tuple[str, ...]:
 def _verdict(temperatures: Sequence[TrialTemperature]) -> tuple[Verdict, str]:
     """Judge by the runs whose framework holds: what a melt does says nothing about the crystal."""
     if not temperatures:
-        return "cannot be told", "no run came to its end"
+        return _UNKNOWN, "no run came to its end"
     crystalline = [each for each in temperatures if each.framework_holds]
     if not crystalline:
         return "loses its framework", (
@@ -221,10 +257,19 @@ def _verdict(temperatures: Sequence[TrialTemperature]) -> tuple[Verdict, str]:
     )
 
 
-def _cautions(temperatures: Sequence[TrialTemperature]) -> Iterator[str]:
+def framework_cautions(temperatures: Sequence[TrialTemperature]) -> Iterator[str]:
+    """Say of runs whose framework holds what moves in it all the same."""
+    for each in temperatures:
+        if each.framework_holds:
+            yield from (f"{each.temperature_K:g} K: {flag}" for flag in each.framework_flags)
+
+
+def melting_cautions(temperatures: Sequence[TrialTemperature]) -> Iterator[str]:
+    """Say in which runs the framework does not hold."""
     melting = [each.temperature_K for each in temperatures if not each.framework_holds]
     if melting:
-        yield f"the framework leaves its sites from {melting[0]:g} K on; hops there do not count"
+        listed = ", ".join(f"{temperature:g}" for temperature in melting)
+        yield f"the framework leaves its sites at {listed} K; these runs do not count"
 
 
 def repeats(guess: CrystalGuess, most_atoms: int) -> tuple[int, int, int]:
@@ -260,13 +305,12 @@ crystals:
 {block}    supercell: {supercell}             # {supercell_note}
 """
 
-SEARCH: Final = """\
+_SEARCH: Final = """\
 enumerate:                        # the lowest of some drawn at random: bounded in time for any crystal
   method: sample
   sample_draws: 200
-  ewald_keep: 5
+  ewald_keep: {keep}
 """
-"""How both halves of a trial choose their orderings."""
 
 _TEXT: Final = """\
 # A first look by superionic: does this crystal conduct at high temperatures, and how? Not how well at room temperature.

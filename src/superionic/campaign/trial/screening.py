@@ -22,14 +22,16 @@ import numpy as np
 from superionic.campaign.initialise import CrystalGuess, plain_name
 from superionic.campaign.trial.first_look import (
     ATOMS,
-    SEARCH,
     FirstLook,
     TrialTemperature,
     crystal_text,
+    framework_cautions,
+    melting_cautions,
     potential_name,
     potential_text,
     repeats,
     runs_by_temperature,
+    search_text,
 )
 from superionic.campaign.trial.model_error import ModelError
 from superionic.shown import Shown, number_text
@@ -147,7 +149,6 @@ def screening_text(
     teacher: Mapping[str, Any],
     fast: Mapping[str, Any] | None,
     temperatures_K: tuple[float, ...],
-    block: str | None = None,
 ) -> str:
     """Write the campaign file of a screening.
 
@@ -166,10 +167,10 @@ def screening_text(
     same = fast is None or dict(fast) == dict(teacher)
     seeding = teacher if fast is None else fast
     return _TEXT.format(
-        crystal=crystal_text(path, guess, folder, plain_name(f"try-{path.stem}-sigma"), block),
+        crystal=crystal_text(path, guess, folder, plain_name(f"try-{path.stem}-sigma-{potential_name(teacher)}")),
         title=json.dumps(f"{path.stem}, a screening", ensure_ascii=False),
-        potentials="\n  ".join(dict.fromkeys(potential_text(each) for each in (seeding, teacher))),
-        search=SEARCH if not same else SEARCH.replace("ewald_keep: 5", "ewald_keep: 2"),
+        potentials="\n  ".join(dict.fromkeys(potential_text(each, folder) for each in (seeding, teacher))),
+        search=search_text(guess, keep=2 if same else 5),
         ranks=potential_name(seeding),
         teacher=potential_name(teacher),
         label_repeats="x".join(map(str, label_cells)),
@@ -187,13 +188,17 @@ def screening_text(
     )
 
 
-def judge_screening(results: CampaignResults, error: ModelError, better_teacher: str, campaign: str) -> Screening:
+def judge_screening(
+    results: CampaignResults, guess: CrystalGuess, error: ModelError, better_teacher: str, campaign: str
+) -> Screening:
     """Judge the runs of a campaign by a student.
 
     Parameters
     ----------
     results
         Of a campaign with the stages *distil*, *transport* and *analyse* on one material.
+    guess
+        The crystal as it was assumed.
     error
         That of the model.
     better_teacher
@@ -205,9 +210,14 @@ def judge_screening(results: CampaignResults, error: ModelError, better_teacher:
     temperatures = runs_by_temperature(results)
     dependence = _dependence(results, temperatures)
     stated = None if dependence is None else dependence.headline
-    reason = "in no run does the framework hold"
-    if dependence is not None:
-        reason = "" if stated is not None else dependence.verdict.words
+    if stated is not None:
+        reason = ""
+    elif dependence is not None:
+        reason = dependence.verdict.words
+    elif any(each.framework_holds for each in temperatures):
+        reason = "the analysis of the runs gave no line"
+    else:
+        reason = "in no run does the framework hold"
     first = next(iter(transport.runs), None)
     return Screening(
         formula="" if first is None else first.formula,
@@ -223,7 +233,10 @@ def judge_screening(results: CampaignResults, error: ModelError, better_teacher:
         model_error=error,
         gate=distilled.verdict,
         temperatures=temperatures,
-        cautions=tuple(each for each in _cautions(results, dependence, temperatures) if each != reason),
+        cautions=(
+            *guess.cautions,
+            *(each for each in _cautions(results, dependence, temperatures) if each != reason),
+        ),
         improvements=tuple(_improvements(distilled, stated, better_teacher)),
         campaign=campaign,
     )
@@ -277,10 +290,8 @@ def _n_labels(distilled: DistilResult) -> int:
 def _cautions(
     results: CampaignResults, dependence: TemperatureDependence | None, temperatures: tuple[TrialTemperature, ...]
 ) -> Iterator[str]:
-    melting = [each.temperature_K for each in temperatures if not each.framework_holds]
-    if melting:
-        listed = ", ".join(f"{temperature:g}" for temperature in melting)
-        yield f"the framework leaves its sites at {listed} K; these runs do not count"
+    yield from melting_cautions(temperatures)
+    yield from framework_cautions(temperatures)
     if results.distil is not None:
         yield from (f"the student differs from its teacher: {each.words}" for each in results.distil.verdict.failed)
     failed = () if results.transport is None else results.transport.failures

@@ -10,7 +10,6 @@ from ase import Atoms
 
 from superionic.enumeration.counted import CountedComposition, Method
 from superionic.enumeration.evidence import Evidence
-from superionic.errors import CompositionError
 from superionic.execution.codec import LEFT_OUT
 from superionic.execution.task import ArgumentGroup, Context
 from superionic.results.identity import Material, OrderedCell, Rows
@@ -82,23 +81,18 @@ class SpaceSettings:
         """Count the orderings of the compositions of a crystal nearest to its refinement."""
         from superionic.enumeration.counted import counted_spaces
 
-        try:
-            return counted_spaces(
-                self.substituted(crystal),
-                self.supercell,
-                self.oxidation_states,
-                coupling=self.coupling,
-                overrides=self.occupancies or None,
-                exact_species=self.exact_species,
-                max_deviation=max_deviation,
-                min_distance_A=min_distance_A,
-                number=number,
-                max_listed=max_listed,
-            )
-        except CompositionError as error:
-            # In a campaign file this setting has another name.
-            fix = None if error.fix is None else error.fix.replace("max_deviation", "max_composition_deviation")
-            raise CompositionError(error.message, where=error.where, fix=fix) from error
+        return counted_spaces(
+            self.substituted(crystal),
+            self.supercell,
+            self.oxidation_states,
+            coupling=self.coupling,
+            overrides=self.occupancies or None,
+            exact_species=self.exact_species,
+            max_deviation=max_deviation,
+            min_distance_A=min_distance_A,
+            number=number,
+            max_listed=max_listed,
+        )
 
 
 @dataclass(frozen=True)

@@ -416,7 +416,10 @@ class CompositionRequest:
         enough = math.ceil(self._largest_difference(vectors, cells) * 1000 - 1e-6) / 1000
         lost = self.lost(vectors, cells)
         loss = f", which leaves no {' and no '.join(lost)}" if lost else ""
-        return f"allow a larger max_deviation (now {self.max_deviation:g}; {enough:g} is enough{loss})"
+        return (
+            f"allow a larger deviation from the occupancies (now {self.max_deviation:g}; {enough:g} is enough{loss}): "
+            f"--max-deviation {enough:g}, or enumerate.max_composition_deviation in a campaign file"
+        )
 
     def smallest_index(self, max_index: int, *, other_than: int = 0) -> int | None:
         """Return the smallest number of parent cells that has a solution, or None up to `max_index`."""

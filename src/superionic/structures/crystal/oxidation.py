@@ -34,11 +34,13 @@ _ROUNDING: Final = 0.011  # a vacancy that may come from two-digit occupancies, 
 LARGEST_CHARGE_E: Final = 10.0
 """Largest oxidation state accepted; the largest known is +9."""
 
+NEUTRAL_E_PER_ATOM: Final = 0.005
+"""Net charge in e per atom that the rounding of refined occupancies leaves."""
+
 TOLERANCE_E: Final = 0.05
 """Net charge in e per atom up to which a refined composition counts as neutral."""
 
 _PER_CHARGE: Final = 100.0  # cost of 1 e per atom
-_NEUTRAL: Final = 0.005  # net charge in e per atom left by the rounding of refined occupancies
 _RARE: Final = 6.0  # cost of a state that no list calls usual
 _MAX_NODES: Final = 200_000
 
@@ -179,7 +181,7 @@ def find_oxidation_states(
     values = _likeliest(options, amounts, enough)
     net = _net_charge(values, amounts)
     ranges = {e: (min(q), max(q)) for e, q in shared.items()} or _ranges(amounts, guessed)
-    average = _average(options, amounts, ranges) if abs(net) > _NEUTRAL * atoms or shared else None
+    average = _average(options, amounts, ranges) if abs(net) > NEUTRAL_E_PER_ATOM * atoms or shared else None
     if (
         average is not None
         and mixed_valence
@@ -412,8 +414,8 @@ def _unbalanced_text(crystal: DisorderedCrystal | Mapping[str, float], values: M
         nothing = _text(dict.fromkeys(values, 0.0), "=")
         return f"Complete the occupancies; or, to count orderings whatever their charge, give the charges {nothing}."
     return (
-        f"Complete the occupancies; or, to take the nearest neutral compositions, give the charges "
-        f"{_text(values, '=')} and max_deviation 1, and take the supercell auto."
+        "Complete the occupancies; or, to take the nearest neutral compositions, add --charges "
+        f"{','.join(f'{e}={q:g}' for e, q in values.items())} --max-deviation 1 --supercell auto."
     )
 
 
@@ -440,7 +442,7 @@ def _note(
     for element, charges in several.items():
         text += f"; the file gives {element} {' and '.join(f'{q:+g}' for q in charges)}"
     net, atoms = sum(values[e] * n for e, n in amounts.items()), sum(amounts.values())
-    if abs(net) < _NEUTRAL * atoms:
+    if abs(net) < NEUTRAL_E_PER_ATOM * atoms:
         return f"{text}; the refined composition is neutral with them"
     text += f"; the refined composition has a net charge of {net:+.2f} e for {atoms:.4g} atoms with them; check them"
     if average is not None and all(abs(n - round(n)) < 0.02 for n in amounts.values()):
