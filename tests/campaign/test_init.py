@@ -90,7 +90,7 @@ def test_a_name_stands_for_the_most_accurate_model_a_model_or_a_file(shared, tmp
         named_entry("sevennet:nope", where="--teacher")
     assert caught.value.where == "--teacher"
     # What a campaign file would be refused for is refused before it is written.
-    for name, needs in (("mace", "file, energy_convention"), ("ase", "calculator")):
+    for name, needs in (("mace", "a file"), ("ase", "calculator and elements")):
         with pytest.raises(PotentialError, match=f"{name} needs {needs}"):
             draft_campaign(CIF, folder=tmp_path, potential=name)
     with pytest.raises(PotentialError, match="takes no file"):

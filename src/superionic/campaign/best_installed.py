@@ -119,10 +119,10 @@ def named_entry(name: str, *, where: str = "--potential") -> dict[str, Any]:
         return _entry_of_file(family, Path(which).absolute(), where)
     best = min(family.measured, key=lambda one: one.force_error_meV_per_A, default=None)
     model = which or (None if best is None else best.model)
-    lacking = () if family.data_named(model) is not None else family.needed
-    if lacking:
-        own = f"name it {engine}:FILE, with {family.file}" if family.file else "write the entry into a campaign file"
-        raise PotentialError(f"The engine {engine} needs {', '.join(lacking)}.", where=where, fix=own)
+    if family.needed and family.data_named(model) is None:
+        needs = "a file" if family.file else f"{' and '.join(family.needed)} in a campaign file"
+        fix = f"name it {engine}:FILE, with {family.file}" if family.file else "name another one here"
+        raise PotentialError(f"The engine {engine} needs {needs}.", where=where, fix=fix)
     choose_potential(name, engine, model, {}, where=where)
     return {"engine": engine} if model is None else {"engine": engine, "model": model}
 
