@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from superionic.campaign.prepare import choose_potential, missing_engines
 from superionic.conventions import OWN
 from superionic.errors import PotentialError
 from superionic.execution.engine_specs import DATA
 from superionic.execution.engines import CORE
-from superionic.potentials.checkpoints import NOT_STATED
-from superionic.potentials.exported import is_exported
 from superionic.registry import MeasuredModel, Model, find, models
 from superionic.settings.rules import did_you_mean
 
@@ -107,6 +104,8 @@ def named_entry(name: str, *, where: str = "--potential") -> dict[str, Any]:
     PotentialError
         If there is no such engine, model or file, or the engine needs more than a name.
     """
+    from superionic.campaign.prepare import choose_potential
+
     if name in DATA:
         return {"engine": DATA[name].engine, "model": name}
     engine, _, which = name.partition(":")
@@ -128,6 +127,10 @@ def named_entry(name: str, *, where: str = "--potential") -> dict[str, Any]:
 
 
 def _entry_of_file(family: Model, file: Path, where: str) -> dict[str, Any]:
+    from superionic.campaign.prepare import choose_potential
+    from superionic.potentials.checkpoints import NOT_STATED
+    from superionic.potentials.exported import is_exported
+
     entry = {"engine": family.name, "file": str(file)}
     if "file" not in family.keys and not is_exported(file):
         raise PotentialError(
@@ -153,4 +156,6 @@ def _is_there(one: MeasuredModel, family: Model, is_installed: Callable[[str], b
 
 
 def _is_installed(engine: str) -> bool:
+    from superionic.campaign.prepare import missing_engines
+
     return engine == CORE or not missing_engines([engine])
