@@ -107,7 +107,11 @@ def test_a_name_stands_for_the_most_accurate_model_a_model_or_a_file(shared, tmp
     file = shared / "models" / "nequix" / "nequix-omat-1.nqx"
     text = draft_campaign(CIF, folder=tmp_path, potential=f"nequix:{file}")
     entry = parse_campaign(text, tmp_path / "campaign.yaml").potentials["universal"]
-    assert (entry.engine, Path(entry.file).resolve(), entry.energy_convention) == ("nequix", file, None)
+    assert (entry.engine, Path(entry.file).resolve(), entry.energy_convention) == (
+        "nequix",
+        file.resolve(),
+        None,
+    )
     (tmp_path / "mine.nqx").write_bytes(file.read_bytes() + b" ")
     entry = named_entry(f"nequix:{tmp_path / 'mine.nqx'}")
     assert (entry["model"], entry["energy_convention"]) == ("mine.nqx", "own: mine.nqx")

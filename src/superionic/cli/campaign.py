@@ -336,13 +336,15 @@ def _show_results(campaign: Campaign, results: Results) -> None:
 
 def _show_dependence(console: Console, name: str, dependence: TemperatureDependence) -> None:
     """Print the activation energy and σ at the report temperatures, where the data support them."""
-    if dependence.Ea_eV is not None:
-        error = "" if dependence.Ea_error_eV is None else f" ± {dependence.Ea_error_eV:.2f}"
-        console.print(f"{name}: Ea = {dependence.Ea_eV:.2f}{error} eV", highlight=False)
+    error = "" if dependence.Ea_error_eV is None else f" ± {dependence.Ea_error_eV:.2f}"
+    Ea = "" if dependence.Ea_eV is None else f" Ea = {dependence.Ea_eV:.2f}{error} eV"
+    console.print(f"{name}:{Ea}", highlight=False)
     for flag in dependence.flags:
         console.print(f"  {flag}", style="yellow", highlight=False)
     for temperature in dependence.report_temperatures_K:
         point = dependence.conductivity_at(temperature)
+        if point is None and dependence.no_line_reason:
+            continue  # among the flags
         if point is None:
             verdict = dependence.verdict_at(temperature).words
             console.print(f"  no σ({temperature:g} K): {verdict}", style="yellow", highlight=False)
