@@ -120,7 +120,7 @@ def export_model(file: CampaignFile, flow: Flow, name: str, out: Path) -> Export
             **asdict(potential.identity),
             "model": f"{name} of {file.name}",
             "checkpoint_sha256": weights_sha256(weights),
-            "elements": list(potential.identity.elements),
+            "elements": _elements_of(potential, weights),
             "fine_tuned": True,
         },
         model=_model_of(potential),
@@ -142,6 +142,15 @@ def export_model(file: CampaignFile, flow: Flow, name: str, out: Path) -> Export
     except OSError as error:
         raise storage_error(error, where=out, doing="write the potential") from error
     return ExportedModel(out, name, exported)
+
+
+def _elements_of(potential: ChosenPotential, weights: Mapping[str, Any]) -> list[str]:
+    """Return the elements that the weights know: of a student those that it learned, not all of its teacher's."""
+    if not models()[potential.identity.name].from_labels:
+        return list(potential.identity.elements)
+    from ase.data import chemical_symbols
+
+    return [chemical_symbols[number] for number in sorted(weights["numbers"].tolist())]
 
 
 def _model_of(potential: ChosenPotential) -> str | None:

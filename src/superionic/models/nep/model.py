@@ -129,10 +129,23 @@ class NepModel:
         return tuple(chemical_symbols[number] for number in self.numbers)
 
     def types_of(self, numbers: npt.ArrayLike) -> IntArray:
-        """Return the type of each atom, shape (n_atoms,); all elements must be covered."""
+        """Return the type of each atom, shape (n_atoms,).
+
+        Raises
+        ------
+        PotentialError
+            If an element is not covered.
+        """
         table = np.full(len(chemical_symbols), -1, dtype=np.int64)
         table[self.numbers] = np.arange(len(self.numbers))
-        return table[np.asarray(numbers, dtype=np.int64)]
+        types = table[np.asarray(numbers, dtype=np.int64)]
+        if (types < 0).any():
+            missing = sorted({chemical_symbols[number] for number in np.asarray(numbers)[types < 0]})
+            raise PotentialError(
+                f"This NEP does not know {', '.join(missing)}, only {', '.join(self.elements)}.",
+                fix="Choose a potential that covers these elements.",
+            )
+        return types
 
     def of_types(self, types: IntArray) -> NepModel:
         """Give the potential of these types alone, in this order."""
