@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from ase import Atoms
 
 from superionic import Campaign, load_model
 from superionic.cli import main
@@ -47,6 +48,11 @@ def test_the_file_says_what_it_is_and_what_it_was_trained_on(ladder, exported):
     about, trained = read_exported(exported), ladder.results.trained
     assert about.identity["energy_convention"] == "pair potential"  # that of the potential that sampled
     assert about.identity["model"] == "fine-tuned of ladder"
+    assert about.identity["elements"] == ["Li", "Cl", "Y"]  # that it learned, of many that the first potential knows
+    with pytest.raises(PotentialError, match="Br"):
+        load_potential("nep", file=str(exported)).evaluate(
+            Atoms("LiBr", [[0, 0, 0], [0, 0, 2.6]], cell=[9] * 3, pbc=True)
+        )
     on = about.trained_on
     assert (on["campaign"], on["trainer"], on["task"]) == ("ladder", "nep", trained.key)
     assert (on["n_train"], on["n_validation"], on["n_test"]) == (trained.n_train, trained.n_validation, trained.n_test)
