@@ -79,6 +79,7 @@ def _show_plan(plan: TrialPlan, *, as_json: bool) -> None:
     for name, half in (("first look", plan.first_look), ("screening", plan.screening)):
         if half is not None:
             show_plan(name, half)
+    _show_cautions(Console(soft_wrap=True), plan.cautions)
 
 
 def _run(trial: Trial, *, quick: bool, workers: int | None, quiet: bool, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from superionic.chemistry import parse_formula
 from superionic.results.identity import Material, Ordering
 from superionic.results.ranking import RankResult
 from superionic.results.transport import TransportResult
@@ -153,7 +154,7 @@ def _relaxed(refined: Mapping[str, RefinedCell], ranking: RankResult) -> Iterato
         if not isinstance(identity, Ordering) or entry.lengths_A is None or entry.angles_deg is None:
             continue
         cell = refined.get(identity.material.crystal)
-        if cell is not None and entry.duplicate_of is None and cell.is_of(_amounts(entry.formula)):
+        if cell is not None and entry.duplicate_of is None and cell.is_of(parse_formula(entry.formula)):
             difference = compare_with_refined(cell, entry.lengths_A, entry.angles_deg, identity.cell.supercell)
             energy, name = entry.relaxed_eV_per_atom, ranking.potential_name
             yield CellComparison(identity, entry.formula, name, None, None, 0.0, difference, energy)
@@ -163,7 +164,7 @@ def _runs(refined: Mapping[str, RefinedCell], transport: TransportResult) -> tup
     compared = []
     for each in transport.runs:
         cell = refined.get(each.run.ordering.material.crystal)
-        if cell is None or each.run.pressure_GPa is None or not cell.is_of(_amounts(each.formula)):
+        if cell is None or each.run.pressure_GPa is None or not cell.is_of(parse_formula(each.formula)):
             continue
         supercell = np.array(each.supercell) @ np.array(each.run.ordering.cell.supercell)
         compared.append(
@@ -193,9 +194,3 @@ def _with_expansion(one: CellComparison, every: list[CellComparison]) -> CellCom
         return one
     slope = float(np.polyfit(temperatures, [volume for _, volume in points], 1)[0])
     return replace(one, thermal_percent=100.0 * math.expm1(slope * (one.temperature_K - _ROOM_K)))
-
-
-def _amounts(formula: str) -> dict[str, float]:
-    from ase.formula import Formula
-
-    return {element: float(count) for element, count in Formula(formula).count().items()}

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from ase.units import GPa
 
 from superionic.execution.task import Task
 from superionic.labels.base import Label
 from superionic.results.learning import CutoffCheck
 from superionic.stages.base import Snapshot, Workbench
 from superionic.stages.labelling import ChosenLabeller
+from superionic.units import GPA_PER_EV_PER_A3
 
 if TYPE_CHECKING:
     from superionic.settings.label import LabelSettings
@@ -45,13 +45,15 @@ def cutoff_cautions(settings: LabelSettings, checks: Sequence[CutoffCheck]) -> I
     for check in checks:
         changes = []
         if check.mae_force_meV_per_A > limits.max_force_meV_per_A:
-            changes.append(f"forces by {check.mae_force_meV_per_A:.3g} meV/Å (limit {limits.max_force_meV_per_A:g})")
+            changes.append(
+                f"its forces change by {check.mae_force_meV_per_A:.3g} meV/Å (limit {limits.max_force_meV_per_A:g})"
+            )
         if check.stress_GPa is not None and abs(check.stress_GPa) > limits.max_stress_GPa:
-            changes.append(f"the mean stress by {check.stress_GPa:+.2g} GPa (limit {limits.max_stress_GPa:g})")
+            changes.append(f"its mean stress changes by {check.stress_GPa:+.2g} GPa (limit {limits.max_stress_GPa:g})")
         if changes:
             yield (
-                f"The cutoff of the labels, {settings.ecut_eV:g} eV, is too low: at {check.ecut_eV:g} eV those of "
-                f"{check.formula} change: {' and '.join(changes)}. Raise `label.ecut_eV`"
+                f"The cutoff of the labels, {settings.ecut_eV:g} eV, is too low for {check.formula}: at "
+                f"{check.ecut_eV:g} eV {' and '.join(changes)}. Raise `label.ecut_eV`"
             )
 
 
@@ -71,7 +73,7 @@ def compared(snapshot: Snapshot, ecut_eV: float, label: Label, higher: Label) ->
     forces = 1.0e3 * np.abs(higher.forces_eV_per_A - label.forces_eV_per_A)
     stress_GPa = None
     if label.stress_eV_per_A3 is not None and higher.stress_eV_per_A3 is not None:
-        stress_GPa = float(np.mean((higher.stress_eV_per_A3 - label.stress_eV_per_A3)[:3]) / GPa)
+        stress_GPa = float(np.mean((higher.stress_eV_per_A3 - label.stress_eV_per_A3)[:3]) * GPA_PER_EV_PER_A3)
     return CutoffCheck(
         label=snapshot.id,
         formula=snapshot.formula,

@@ -117,7 +117,10 @@ def test_the_file_is_a_campaign_sized_for_a_minute(tmp_path):
 
 def test_the_plan_counts_steps_at_the_cost_of_one_measured_here(tmp_path):
     one = trial.Trial(EXAMPLE / "li3ycl6_p-3m1.cif", potential=PAIR, folder=tmp_path)
-    plan = one.plan(quick=True).first_look
+    planned = one.plan(quick=True)
+    assert planned.cautions == one.guess.cautions == ("that Li is the mobile ion is a guess (--mobile-ion)",)
+    assert planned.to_dict()["cautions"] == list(planned.cautions)
+    plan = planned.first_look
     lines = {line.stage: line for line in plan.lines}
     assert {lines[stage].basis for stage in ("rank", "transport", "analyse")} == {"measured here"}
     known = with_measured(one.campaign().check(), UnitCosts(load_s=0.0, step_s=0.01, pace=0.0), one.campaign().file)

@@ -66,15 +66,25 @@ class TrialResult(Shown):
 
 @dataclass(frozen=True)
 class TrialPlan:
-    """What the halves of a trial would do; None for one that is left out."""
+    """What the halves of a trial would do; None for one that is left out.
+
+    Attributes
+    ----------
+    first_look, screening
+        The halves.
+    cautions
+        What was assumed about the crystal.
+    """
 
     first_look: Plan | None
     screening: Plan | None
+    cautions: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for ``--json``."""
         halves = {"first_look": self.first_look, "screening": self.screening}
-        return {name: None if half is None else half.to_dict() for name, half in halves.items()}
+        plans = {name: None if half is None else half.to_dict() for name, half in halves.items()}
+        return {**plans, "cautions": list(self.cautions)}
 
 
 class Trial:
@@ -177,7 +187,9 @@ class Trial:
             If only a first look is asked for, and its potential lacks an element.
         """
         looks = self._looks(quick=quick)
-        return TrialPlan(self._first_plan() if looks else None, None if quick else self._screening_plan())
+        return TrialPlan(
+            self._first_plan() if looks else None, None if quick else self._screening_plan(), self.guess.cautions
+        )
 
     def run(self, *, quick: bool = False, reporter: Reporter | None = None, workers: int | None = None) -> TrialResult:
         """Run what is not done yet, and judge it.
