@@ -13,7 +13,7 @@ from superionic import Campaign
 from superionic.cli import main
 from superionic.errors import AnalysisError, SuperionicError
 from superionic.report.runs import material_names, ordering_names
-from superionic.report.sections import conductivity, diffusion, paths, simulations
+from superionic.report.sections import conductivity, diffusion, paths, paths_figures, simulations
 from superionic.report.sections.paths_figures import safe_name
 from superionic.report.table import Table
 from superionic.results.analysis import read_analysis
@@ -261,3 +261,15 @@ def test_what_else_was_asked_is_in_results_files_and_page(monte_carlo):
         # Each Y–Cl pair is one from both ends: 1 Y to 6 Cl.
         assert float(there["coordination_number"]) == pytest.approx(6.0 * float(back["coordination_number"]))
     assert "<h3>Neighbours</h3>" in (monte_carlo.report / "report.html").read_text()
+
+
+def test_very_many_kinds_of_sites_share_an_entry_of_the_legend(polymorphs, monkeypatch):
+    run = polymorphs.results.analyse.migration[0].migration
+    every = set(range(len(run.sites)))
+    kinds = paths_figures._kinds(run)
+    assert set(kinds) == {site.label for site in run.sites}
+    monkeypatch.setattr(paths_figures, "_MOST_KINDS", 0)
+    merged = paths_figures._kinds(run)
+    assert set(merged) <= {"sites", "interstitials"}
+    for each in (kinds, merged):
+        assert sorted(index for members in each.values() for index in members) == sorted(every)

@@ -137,23 +137,42 @@ def _density(ion: str, name: RunName, item: NamedGrid, run: MigrationSummary | N
     )
 
 
+_MOST_KINDS: Final = 12
+"""Where there are more kinds of sites, or of interstitials, they share one entry of the legend."""
 _KINDS_OF_PATHS: Final = (
     "Solid lines are intraplane paths, within 30° of the ab plane of the run's cell, dashed ones interplane; a path "
     "crosses the face, edge or corner that the anion polyhedra of its two sites share. "
 )
 
 
+def _kinds(run: MigrationSummary) -> dict[str, list[int]]:
+    """Return the indices of the sites by the entry of the legend that they share: their kind, or one for very many."""
+    hosts = _hosts(run)
+    by_label: dict[str, list[int]] = {}
+    for index, site in enumerate(run.sites):
+        by_label.setdefault(site.label, []).append(index)
+    kinds: dict[str, list[int]] = {}
+    for is_host, together in ((True, "sites"), (False, "interstitials")):
+        own = {label: members for label, members in by_label.items() if hosts.get(label, True) == is_host}
+        many = {together: sorted(index for members in own.values() for index in members)}
+        kinds |= many if len(own) > _MOST_KINDS else own
+    return kinds
+
+
+def _hosts(run: MigrationSummary) -> dict[str, bool]:
+    """Return which kinds of sites are those of the crystal; all are, where none is known."""
+    return {kind.label: run.crystal is None or kind.refined_occupancy is not None for kind in run.site_kinds}
+
+
 def _sites(run: MigrationSummary) -> list[Markers]:
     """Return the sites, kind by kind, wrapped into the cell; those of a crystal are full, interstitials are open."""
-    cell = np.asarray(run.cell_A)
-    host = {kind.label: run.crystal is None or kind.refined_occupancy is not None for kind in run.site_kinds}
-    labels = dict.fromkeys(site.label for site in run.sites)
+    cell, hosts = np.asarray(run.cell_A), _hosts(run)
     markers = []
-    for index, label in enumerate(labels):
-        members = [site for site in run.sites if site.label == label]
-        places = np.mod(np.array([site.fractional for site in members]), 1.0) @ cell
-        hover = [f"{label}: {number(site.occupancy, 2)} ions" for site in members]
-        filled = host.get(label, True)
+    for index, (label, members) in enumerate(_kinds(run).items()):
+        sites = [run.sites[k] for k in members]
+        places = np.mod(np.array([site.fractional for site in sites]), 1.0) @ cell
+        hover = [f"{site.label}: {number(site.occupancy, 2)} ions" for site in sites]
+        filled = hosts.get(sites[0].label, True)
         markers.append(Markers(label, places, _SITE_COLOURS[index % len(_SITE_COLOURS)], "diamond", filled, 6.0, hover))
     return markers
 
@@ -296,8 +315,7 @@ def _projection(network: _Network, axis: int) -> Panel:
                     Series(xs, ys, path.label, "line", path.colour, dash=path.dash, width=width, opacity=0.75)
                 )
     sites, x = network.run.sites, network.positions
-    for markers in _sites(network.run):
-        members = [k for k, site in enumerate(sites) if site.label == markers.label]
+    for markers, members in zip(_sites(network.run), _kinds(network.run).values(), strict=True):
         occupancy = float(np.mean([sites[k].occupancy for k in members]))
         series.append(
             Series(
@@ -308,7 +326,7 @@ def _projection(network: _Network, axis: int) -> Panel:
                 marker=markers.marker,
                 filled=markers.filled,
                 size=4.0 + 5.0 * min(occupancy, 1.0),
-                hover=[f"{markers.label} #{k}: {number(sites[k].occupancy, 2)} ions" for k in members],
+                hover=[f"{sites[k].label} #{k}: {number(sites[k].occupancy, 2)} ions" for k in members],
             )
         )
     return _view_along(np.asarray(network.run.cell_A), axis, series)
