@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
+from ase import Atoms
 from ase.io import read
 
 from superionic import Campaign
 from superionic.campaign.file.presets import complete
 from superionic.campaign.file.schema import CampaignFile, draft_of
+from superionic.campaign.trajectories import open_run
 from superionic.potentials.base import load_potential
-from superionic.report.sections import student, teachers
+from superionic.report.sections import simulations, student, teachers
 from superionic.report.table import Table
 from superionic.settings.distil import DistilSettings, resolved
 from superionic.settings.rules import broken_rules
@@ -371,6 +374,43 @@ def test_students_of_each_teacher_run_and_stand_side_by_side(alone):
     assert "Students of several teachers" in page
     assert len(list((alone.report_folder / "student").iterdir())) == 4
     assert alone.status().is_done
+
+
+@pytest.mark.slow
+def test_each_teacher_has_the_last_word_on_frames_of_the_runs_of_its_students(alone):
+    results = alone.load_results()
+    own, others = results.transport, results.teachers[0].transport
+    for moved in (own, others):
+        judged = [run for run in moved.runs if run.own_frames is not None]
+        assert judged
+        assert {run.own_frames.errors.n_structures for run in judged} <= {2, 3}
+        worst = max(abs(run.own_frames.energy_bias_meV_per_atom) for run in judged)
+        bias = next(each for each in moved.verdict.criteria if each.name == "energy bias on own frames")
+        assert abs(bias.value) == worst
+    # By another way: the last frame of a run, by the teacher and by the student as it was exported.
+    run = next(run for run in own.runs if run.own_frames is not None)
+    opened = next(each for each in open_run(alone.run_folder) if each.run == run.run)
+    *_, last = opened.reader.blocks()
+    frame = Atoms(opened.reader.symbols, scaled_positions=last.fractional[-1], cell=last.cells_A[-1], pbc=True)
+    exported = alone.report_folder / "student" / f"student_{run.run.member}.nep.txt"
+    fast = load_potential("nep", file=str(exported), energy_convention="own: a student").evaluate(frame)
+    slow = load_potential("pair").evaluate(frame)
+    off, size = (np.sqrt(np.mean(x**2)) for x in (fast.forces_eV_per_A - slow.forces_eV_per_A, slow.forces_eV_per_A))
+    ratio = off / size
+    assert 0.3 * run.own_frames.force_ratio < ratio < 3.0 * run.own_frames.force_ratio
+    table = next(
+        block
+        for block in simulations.section(results).blocks
+        if isinstance(block, Table) and block.caption.startswith("The student against its teacher")
+    )
+    assert [row[0] for row in table.rows] == [each.run.label for each in own.runs if each.own_frames is not None]
+    contradicted = [each for each in results.statements if "differ on frames of production runs" in each.words]
+    assert len(contradicted) == [own.verdict.passed, others.verdict.passed].count(False)
+
+
+def test_one_frame_of_a_run_is_refused():
+    assert "no spread" in problems({"production_frames": 1})["distil.production_frames"]
+    assert problems({"production_frames": 0}) == {}
 
 
 def test_mistakes_in_several_teachers_are_named_with_the_fix():

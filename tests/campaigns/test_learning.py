@@ -37,7 +37,7 @@ def test_the_section_has_a_row_for_each_round_run_and_number_and_the_files_all_d
     assert [row[0] for row in rounds.rows] == ["1", "2"]
     assert len(tables["Runs from which structures for labels were taken."].rows) == 4
     assert tables["Reference method of the labels."].rows[0] == ["code", "potential:pair"]
-    assert [plot.key for plot in section.plots] == ["rungs", "learning_curve", "parity"]
+    assert [plot.key for plot in section.plots] == ["rungs", "rung_energies", "learning_curve", "parity"]
     files = {table.name: table for table in section.csv}
     assert {len(row) == len(table.columns) for table in files.values() for row in table.rows} == {True}
     errors = {row[2]: row[3:5] for row in files["errors.csv"].rows}

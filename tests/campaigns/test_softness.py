@@ -60,6 +60,20 @@ def test_all_rungs_are_measured_on_the_same_sets(ladder):
     assert "Errors of the rungs on the same test sets" in page
 
 
+def test_energies_of_the_test_sets_by_each_rung_have_the_errors_of_the_rungs(ladder):
+    rungs = ladder.results.rungs
+    rows = rows_of(ladder.report, "rung_energies.csv")
+    for row in rungs.errors:
+        off = [
+            1000.0 * (float(each["predicted_eV_per_atom"]) - float(each["label_eV_per_atom"]))
+            for each in rows
+            if (each["set"], int(each["round"])) == (row.set, row.round)
+        ]
+        assert len(off) == row.errors.n_structures
+        assert sum(map(abs, off)) / len(off) == pytest.approx(row.errors.mae_energy_meV_per_atom)
+    assert (ladder.report / "figures" / "rung_energies.png").is_file()
+
+
 def test_files_page_and_statements_say_it(ladder):
     errors = ladder.results.validate.errors
     rows = {row["statistic"]: row for row in rows_of(ladder.report, "errors.csv")}

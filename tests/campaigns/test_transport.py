@@ -14,8 +14,8 @@ from superionic.cli import main
 from superionic.errors import AnalysisError, SuperionicError
 from superionic.report.runs import material_names, ordering_names
 from superionic.report.sections import conductivity, diffusion, paths, paths_figures, simulations
-from superionic.report.sections.paths_figures import safe_name
 from superionic.report.table import Table
+from superionic.report.words import safe_name
 from superionic.results.analysis import read_analysis
 from superionic.results.document import from_json, to_json
 from superionic.settings.analyse import DrawnDensities

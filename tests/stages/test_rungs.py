@@ -75,3 +75,8 @@ def test_labels_are_brought_to_the_zero_of_each_rung(tmp_path):
     assert mixtures.mae_energy_meV_per_atom == pytest.approx(1.0)  # 2 meV of two atoms
     assert unknown is None
     assert math.isclose(mixtures.mae_force_meV_per_A, 0.0)
+    # The energies per atom stand at the zero of the labels: 9 and 21.5 eV of two atoms, the second 2 meV too high.
+    assert result.labels_eV_per_atom == pytest.approx((4.5, 10.75, 15.0))
+    ((first, second, third),) = result.predicted_eV_per_atom
+    assert (first, second) == pytest.approx((4.5, 10.751))
+    assert third is None

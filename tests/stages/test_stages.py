@@ -30,6 +30,7 @@ NAMES_IN_KEYS = {
     "chains": "average_cell_task first_segment_task next_segment_task",
     "distil_data": "distort_task frames_task label_task rattle_relax_task start_task",
     "distil_gate": "compare_task merge_task predict_task verdict_task",
+    "distil.production": "compare_frames_task frames_of_run_task",
     "distil_learning": "collected_task dataset_task finish_task train_task",
     "duplicates": "merge_task repeated_starts_task",
     "enumerate": "integer_compositions_task list_task monte_carlo_task reference_task sample_task search_task",

@@ -29,6 +29,12 @@ def structure_task(_context: Context) -> Structures:
     raise NotImplementedError
 
 
+@task(version=1)
+def two_task(_context: Context, *, first: ChosenPotential, second: ChosenPotential) -> Structures:
+    """Stand for a task that should have been two; never done here."""
+    raise NotImplementedError
+
+
 @pytest.fixture
 def bench() -> Workbench:
     return Workbench(None, 3, "Li", {"Li": 1.0}, {}, lambda engine: {"packages": {engine: "1"}})  # type: ignore[arg-type]
@@ -101,6 +107,11 @@ def test_a_tuned_potential_changes_keys_and_brings_its_weights(bench):
     tuned = bench.at("rank").task("x", predict_task.of(potential=PAIR.tuned(weights), atoms=atoms))
     assert plain.key != tuned.key
     assert tuned.inputs["weights"] == ref_of(weights)
+
+
+def test_a_task_has_one_potential_since_one_engine_runs_it(bench):
+    with pytest.raises(TypeError, match="second has the place of another argument: potential"):
+        bench.at("rank").task("x", two_task.of(first=PAIR, second=PAIR))
 
 
 def test_names_of_cells_say_crystal_composition_and_supercell():

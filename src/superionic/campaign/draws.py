@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from superionic.settings.analyse import AnalyseSettings
     from superionic.settings.transport import TransportSettings
     from superionic.stages.base import Candidate, ChosenPotential, TransportRun
+    from superionic.stages.distil import TeacherOf
     from superionic.stages.enumerate.spaces import Space
     from superionic.training.parity import TransferError
 
@@ -33,6 +34,7 @@ def run_draws(
     spaces: Sequence[Space],
     candidates: Sequence[Candidate],
     drivers: Sequence[ChosenPotential],
+    ask_teacher: TeacherOf | None = None,
 ) -> tuple[TransportRun, ...]:
     """Draw orderings of large cells, relax and run each, and add the result to the outputs of the walk.
 
@@ -48,6 +50,8 @@ def run_draws(
         Relaxed orderings of the small cells.
     drivers
         What drives the runs: one potential, or the members of a committee in turn.
+    ask_teacher
+        The teacher of these drivers, if they are students.
 
     Raises
     ------
@@ -75,7 +79,7 @@ def run_draws(
         every = {"supercell": ONCE, "compositions": (), "per_composition": len(relaxed)}
         every |= {"max_energy_above_hull_meV_per_atom": None}
         try:
-            moved = transport.run(settings.model_copy(update=every), bench, relaxed, drivers)
+            moved = transport.run(settings.model_copy(update=every), bench, relaxed, drivers, ask_teacher=ask_teacher)
         except StageError as error:
             result = replace(
                 result, failures=(*result.failures, Failure("runs of draws", error.message, drawn.cells[0].key))

@@ -58,6 +58,7 @@ class Flow(Walk):
     """The walk through the stages of a campaign."""
 
     spaces: Sequence[Space] = field(default=(), init=False)
+    teachers: dict[str, distil.TeacherOf] = field(default_factory=dict, init=False)
 
     def walk(self) -> None:
         """Walk through all stages of the campaign, or to the one named by ``until``.
@@ -135,10 +136,10 @@ class Flow(Walk):
             # The student failed its gate and the campaign demands that it passes: there is nothing to report.
             raise StopHere
         self.at("transport")
-        moved = transport.run(file.transport, self.bench, candidates, drivers)
+        moved = transport.run(file.transport, self.bench, candidates, drivers, ask_teacher=self._teacher_of(drivers))
         self.done("transport", self.outputs.transport, moved, last=False)
         further_runs = self._further_transport(file.transport, candidates)
-        drawn_runs = run_draws(self, file.transport, self.spaces, candidates, drivers)
+        drawn_runs = run_draws(self, file.transport, self.spaces, candidates, drivers, self._teacher_of(drivers))
         series_runs = self._further_series(candidates, potential, students)
         self.end("transport")
         if file.analyse is not None:
@@ -266,7 +267,9 @@ class Flow(Walk):
             teacher = last if name in (None, FINE_TUNED) else self.potential(name)
             distilled = distil.run(settings, bench, candidates, teacher, crystal_cells)
             refused = settings.require_parity and not distilled.result.verdict.passed
-            return distilled, distil.committee_of(distilled, teacher), refused
+            students = distil.committee_of(distilled, teacher)
+            self.teachers[distilled.result.teacher.name] = distil.TeacherOf(settings, teacher, students)
+            return distilled, students, refused
 
         first, *others = settings.all_teachers
         distilled, students, refused = of(first, self.bench)
@@ -293,7 +296,14 @@ class Flow(Walk):
                 return further
             students = self.outputs.further_students[further.name]
             try:
-                moved = transport.run(settings, self.bench, candidates, students, teacher=further.name)
+                moved = transport.run(
+                    settings,
+                    self.bench,
+                    candidates,
+                    students,
+                    teacher=further.name,
+                    ask_teacher=self.teachers[further.name],
+                )
             except StageError as error:
                 return replace(further, not_used=error.message)
             runs[further.name] = moved.runs
@@ -336,7 +346,8 @@ class Flow(Walk):
             )
             try:
                 if drivers:
-                    moved = transport.run(settings, self.bench, candidates, drivers)
+                    asked = self._teacher_of(drivers)
+                    moved = transport.run(settings, self.bench, candidates, drivers, ask_teacher=asked)
                     runs[series.name], series = moved.runs, replace(series, transport=moved.result)
             except StageError as error:
                 series = replace(series, not_run=error.message)
@@ -374,6 +385,12 @@ class Flow(Walk):
             for further in self.outputs.teachers
         ]
         return analyses
+
+    def _teacher_of(self, drivers: Sequence[ChosenPotential]) -> distil.TeacherOf | None:
+        """Return the teacher of what drives runs, if that is the students of the first teacher."""
+        if drivers[0].name != STUDENT:
+            return None
+        return self.teachers[self.outputs.distil[-1].result.teacher.name]
 
     def _drivers(
         self, name: str | None, last: ChosenPotential, students: tuple[ChosenPotential, ...]

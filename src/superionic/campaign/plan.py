@@ -666,8 +666,9 @@ class _Costs:
         length *= runs / len(settings.temperatures_K)
         is_first = settings is self._file.transport
         teachers = self._teachers() if settings.potential == STUDENT and is_first else [None]
+        asked = self._asked(settings, runs, atoms, teachers)
         runs, length = runs * len(teachers), length * len(teachers)
-        seconds = length * 1000 / settings.timestep_fs * self._per_step_of(settings.potential, atoms)
+        seconds = length * 1000 / settings.timestep_fs * self._per_step_of(settings.potential, atoms) + asked
         frames = length * 1000 / settings.save_every_fs
         name = "" if settings.name is None else f"{settings.name}: "
         work = f"{name}{runs} runs, {length:g} ps in all, {atoms:g} atoms"
@@ -698,6 +699,8 @@ class _Costs:
         seconds = n_energies * energy + sum(atoms) * draws.n_sweeps * _REPLICAS / _SWAPS_PER_S
         step = sum(self._per_step_of(settings.potential, n) for n in atoms) * draws.n_samples
         seconds += (each_ps * 1000 / settings.timestep_fs + _RELAXATION_STEPS) * step
+        first = self._teachers()[:1]
+        seconds += sum(self._asked(settings, runs / len(atoms), n, first) for n in atoms)
         frames = each_ps * 1000 / settings.save_every_fs * draws.n_samples * sum(atoms)
         sizes = " and ".join(dict.fromkeys(f"{n:,.0f}" for n in atoms))
         work = f"; {draws.n_samples} draws of each of {len(atoms)} at {draws.temperature_K:g} K: up to {n_energies} "
@@ -709,6 +712,16 @@ class _Costs:
             cpu_hours=line.cpu_hours + seconds / 3600,
             megabytes=line.megabytes + frames * _BYTES_PER_ATOM_AND_FRAME / 1e6,
         )
+
+    def _asked(self, settings: TransportSettings, runs: float, atoms: float, teachers: Sequence[str | None]) -> float:
+        """Estimate the seconds in which each teacher labels frames of runs by its students."""
+        if self._file.distil is None or settings.potential != STUDENT:
+            return 0.0
+        frames = runs * self._file.distil.production_frames
+        return frames * sum(self._per_step(self._name_of_teacher(name), atoms) for name in teachers)
+
+    def _name_of_teacher(self, name: str | None) -> str | None:
+        return name if name in self._file.potentials else self._file.rank.potential
 
     def _teachers(self) -> Sequence[str | None]:
         return [None] if self._file.distil is None else self._file.distil.all_teachers
@@ -743,7 +756,7 @@ class _Costs:
         room = data.max_structures - loop.rounds * loop.labels_per_round
         first = min(room, starts * temperatures * data.snapshots + lowest * still)
         most = min(data.max_structures, first + loop.rounds * loop.labels_per_round)
-        name = teacher_name if teacher_name in self._file.potentials else self._file.rank.potential
+        name = self._name_of_teacher(teacher_name)
         teacher = ((length + unseen) * steps_per_ps + most) * self._per_step(name, atoms)
         epochs = settings.epochs + loop.rounds * settings.refit_epochs
         learning = settings.students * epochs * most * atoms * _STUDENT_TRAINING_S_PER_ATOM
@@ -763,7 +776,7 @@ class _Costs:
         atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
         gate_atoms = self._atoms * abs(round(float(np.linalg.det(np.array(own.gate_supercell)))))
         steps_per_ps = 1000.0 / settings.timestep_fs
-        name = teacher_name if teacher_name in self._file.potentials else self._file.rank.potential
+        name = self._name_of_teacher(teacher_name)
         cheap = own.seed_potential if own.seed_potential in self._file.potentials else name
         learned, relaxed = self._materials_of(settings.compositions), self._relaxed_each()
         orderings = min(sum(relaxed[material] for material in learned), max(own.orderings, len(learned)))

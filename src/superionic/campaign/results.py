@@ -12,7 +12,6 @@ from superionic.report.notebook import Drawn
 from superionic.results.campaign import AxisSummary, CrystalSummary, Results, Status
 from superionic.results.cells import compare_cells
 from superionic.settings.base import STUDENT
-from superionic.structures.crystal.refined_cell import RefinedCell
 from superionic.version import __version__
 
 if TYPE_CHECKING:
@@ -69,13 +68,12 @@ def gather(flow: Walk) -> Results:
         mobile_ion=file.mobile_ion,
         charge=flow.bench.oxidation_states[file.mobile_ion],
         crystals=tuple(
-            CrystalSummary(
+            CrystalSummary.of(
+                flow.crystals[entry.name],
                 name=entry.name,
-                formula=flow.crystals[entry.name].formula,
-                spacegroup=flow.crystals[entry.name].spacegroup_symbol,
-                spacegroup_number=flow.crystals[entry.name].spacegroup_number,
                 source=Path(entry.file).name,
-                cell=RefinedCell.of(flow.crystals[entry.name], primitive=entry.primitive),
+                primitive=entry.primitive,
+                oxidation_states=flow.bench.oxidation_states,
             )
             for entry in file.crystals
         ),

@@ -250,12 +250,21 @@ class Call(Generic[R_co]):
     arguments: Mapping[str, Any]
 
     def settings_and_inputs(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Divide the arguments into plain values and references."""
+        """Divide the arguments into plain values and references.
+
+        Raises
+        ------
+        TypeError
+            If two arguments have the same place: a task has one potential, whose engine runs it.
+        """
         settings: dict[str, Any] = {}
         inputs: dict[str, Any] = {}
         for name, value in self.arguments.items():
             if _divides_itself(type(value)):
-                settings |= {key: to_tree(item, name) for key, item in value.task_settings().items()}
+                own = value.task_settings()
+                if taken := [key for key in own if key in settings]:
+                    raise TypeError(f"{self.function.name}: {name} has the place of another argument: {taken[0]}")
+                settings |= {key: to_tree(item, name) for key, item in own.items()}
                 inputs |= {key: _as_refs(item, key) for key, item in value.task_inputs().items()}
             elif _holds_parts(value):
                 inputs[name] = _as_refs(value, name)

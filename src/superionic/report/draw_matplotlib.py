@@ -327,7 +327,9 @@ def _draw_surface(axes: Any, surface: Surface) -> None:
         shape = {"circle": "o", "diamond": "D"}[points.marker]
         look = {"color": points.colour} if points.filled else {"facecolors": "none", "edgecolors": points.colour}
         x, y, z = points.positions_A.T
-        axes.scatter(x, y, z, s=points.size**2, marker=shape, label=_safe(points.label), depthshade=False, **look)
+        axes.scatter(
+            x, y, z, s=points.size**2, marker=shape, label=_safe(points.label), depthshade=False, clip_on=False, **look
+        )
     corners = np.array(cell_edges(surface.cell_A)).reshape(-1, 3)
     corners = np.concatenate([corners, *(lines.ends_A.reshape(-1, 3) for lines in surface.segments)])
     low, high = corners.min(axis=0), corners.max(axis=0)

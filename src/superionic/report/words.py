@@ -145,3 +145,8 @@ def sentence(words: str) -> str:
     if clean[0].isascii():  # a symbol such as σ is not capitalised
         clean = clean[0].upper() + clean[1:]
     return clean if clean[-1] in ".!?" else clean + "."
+
+
+def safe_name(label: str) -> str:
+    """Return a label in a form fit for a file name."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", label)

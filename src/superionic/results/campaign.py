@@ -27,6 +27,7 @@ from superionic.results.teachers import FurtherTeacher
 from superionic.results.transport import AnalyseResult, FurtherSeries, TransportResult
 from superionic.results.volumes import VolumesResult
 from superionic.shown import Shown
+from superionic.structures.crystal.disordered import DisorderedCrystal
 from superionic.structures.crystal.refined_cell import RefinedCell
 
 R = TypeVar("R", bound=StageResult)
@@ -54,6 +55,34 @@ class Statement:
 
 
 @dataclass(frozen=True)
+class CrystalSites:
+    """The sites of one crystallographic orbit of a crystal.
+
+    Attributes
+    ----------
+    name
+        Label of the site in its file.
+    position
+        Wyckoff position: multiplicity and letter, such as ``"4h"``.
+    occupancies
+        Occupancy of each species on each of the sites.
+    vacancy
+        Fraction of vacancies.
+    charge
+        Mean formal charge of what occupies a site, in e.
+    fractional
+        Fractional coordinates of the sites.
+    """
+
+    name: str
+    position: str
+    occupancies: Mapping[str, float]
+    vacancy: float
+    charge: float
+    fractional: tuple[tuple[float, float, float], ...]
+
+
+@dataclass(frozen=True)
 class CrystalSummary:
     """One crystal of the campaign, as it was read.
 
@@ -69,6 +98,12 @@ class CrystalSummary:
         1 to 230.
     source
         Name of its file.
+    cell
+        Its cell as refined.
+    cell_vectors_A
+        Lattice vectors as rows, in Å.
+    sites
+        Its sites, orbit by orbit.
     """
 
     name: str
@@ -77,6 +112,40 @@ class CrystalSummary:
     spacegroup_number: int
     source: str
     cell: RefinedCell
+    cell_vectors_A: tuple[tuple[float, float, float], ...]
+    sites: tuple[CrystalSites, ...]
+
+    @classmethod
+    def of(
+        cls,
+        crystal: DisorderedCrystal,
+        *,
+        name: str,
+        source: str,
+        primitive: bool,
+        oxidation_states: Mapping[str, float],
+    ) -> CrystalSummary:
+        """Describe a crystal, of whose cell, or primitive cell, supercells are made."""
+        return cls(
+            name=name,
+            formula=crystal.formula,
+            spacegroup=crystal.spacegroup_symbol,
+            spacegroup_number=crystal.spacegroup_number,
+            source=source,
+            cell=RefinedCell.of(crystal, primitive=primitive),
+            cell_vectors_A=tuple((x, y, z) for x, y, z in crystal.cell_A.tolist()),
+            sites=tuple(
+                CrystalSites(
+                    name=each.name,
+                    position=f"{each.multiplicity}{each.wyckoff}",
+                    occupancies=each.species,
+                    vacancy=each.vacancy,
+                    charge=sum(amount * oxidation_states[species] for species, amount in each.species.items()),
+                    fractional=tuple(crystal.sites[index].fractional for index in each.sites),
+                )
+                for each in crystal.sublattices
+            ),
+        )
 
 
 @dataclass(frozen=True)

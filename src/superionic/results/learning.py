@@ -193,6 +193,29 @@ class RungErrors:
     errors: ErrorMetrics
 
 
+@dataclass(frozen=True)
+class SetEnergies:
+    """Energies of one test set by the labels and by each rung.
+
+    Attributes
+    ----------
+    set
+        Name of the test set.
+    formulas
+        Reduced formula of each structure.
+    labels_eV_per_atom
+        Energies of the labels, in the order of `formulas`.
+    predicted_eV_per_atom
+        For each rung, in the order of rounds from 0, the energies of the same structures, brought to the zero of the
+        labels; None where the rung has seen no label with one of the elements.
+    """
+
+    set: str
+    formulas: tuple[str, ...]
+    labels_eV_per_atom: tuple[float, ...]
+    predicted_eV_per_atom: tuple[tuple[float | None, ...], ...]
+
+
 @dataclass(frozen=True, repr=False)
 class RungComparison(Shown):
     """The potentials of all rungs on the same test sets.
@@ -203,6 +226,8 @@ class RungComparison(Shown):
         The test sets.
     errors
         Errors of each rung on each set.
+    energies
+        Energies of each set by the labels and by each rung.
     best
         Round of the rung with the smallest errors over all sets; None if nothing could be compared.
     goes_on
@@ -215,6 +240,7 @@ class RungComparison(Shown):
 
     sets: tuple[LabelledTestSet, ...]
     errors: tuple[RungErrors, ...]
+    energies: tuple[SetEnergies, ...]
     best: int | None
     goes_on: int
     key: str

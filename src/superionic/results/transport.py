@@ -9,6 +9,8 @@ from superionic.execution.runner import Failure
 from superionic.potentials.repulsion import RepulsionCurve
 from superionic.results.identity import Material, Ordering, Rows, Run
 from superionic.shown import Shown
+from superionic.training.on_policy import OwnFrames
+from superionic.training.parity import Verdict
 from superionic.transport.analysis import TransportAnalysis
 from superionic.transport.conductivity.of_temperature import TemperatureDependence
 from superionic.transport.density.map import DensityMap
@@ -43,6 +45,9 @@ class SimulatedRun:
         Highest extrapolation grade of the student that drove the run; None for other potentials.
     flags
         Cautions, in sentences.
+    own_frames
+        The student that drove the run against its teacher, on frames of the run; None for other potentials, or where
+        ``distil.production_frames`` is 0.
     """
 
     run: Run
@@ -63,6 +68,7 @@ class SimulatedRun:
     npt_drift: float | None
     worst_extrapolation: float | None
     flags: tuple[str, ...]
+    own_frames: OwnFrames | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,8 @@ class TransportResult(Shown):
         Name of this series of runs; empty where the campaign has one only.
     repulsion
         Test of the repulsion by each potential that drives them; one that failed is missing.
+    verdict
+        The students against their teacher on frames of these runs; None for other potentials.
     """
 
     potential: str
@@ -107,6 +115,7 @@ class TransportResult(Shown):
     failures: tuple[Failure, ...]
     series: str = ""
     repulsion: tuple[RepulsionTest, ...] = ()
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -322,6 +322,11 @@ class DistilSettings(StageSection):
         default_factory=DistilOnPolicy, description="Students from labels alone, with `method: on-policy`."
     )
     parity: ParityLimits = Field(default_factory=ParityLimits, description="What the student must reach.")
+    production_frames: Annotated[int, Field(ge=0)] = Field(
+        default=3,
+        description="Frames of each run of `transport` by the students that the teacher labels afterwards, so that its "
+        "verdict stands beside the runs themselves, by the limits of `parity`; two at least, or none if 0.",
+    )
     require_parity: bool = Field(
         default=True,
         description="Whether a student that fails is refused, so that there is no transport by it; otherwise its "
@@ -335,6 +340,12 @@ class DistilSettings(StageSection):
             yield Problem(("teacher",), message, "add `train`, or leave out `teacher`")
         elif self.teacher is not None and self.teacher not in {*potentials, FINE_TUNED}:
             yield no_such("potential", self.teacher, [*potentials, FINE_TUNED], ("teacher",))
+
+    @rule
+    def _production_frames_have_a_spread(self) -> Iterator[Problem]:
+        if self.production_frames == 1:
+            message = "one frame has no spread by which to judge a run"
+            yield Problem(("production_frames",), message, "take two at least, or 0 for none")
 
     @rule
     def _teachers_are_known(self, potentials: Potentials, train: TrainSettings | None) -> Iterator[Problem]:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from superionic.potentials.base import Potential
     from superionic.results.campaign import Results
     from superionic.structures.crystal.disordered import DisorderedCrystal
+    from superionic.training.on_policy import OwnFrames
+    from superionic.training.parity import Verdict
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -478,6 +480,25 @@ class TransportRun:
     trajectory: Trajectory
     positions_A: tuple[FloatArray, ...]
     frame_interval_ps: float
+
+
+@dataclass(frozen=True)
+class OfTeacher:
+    """What the teacher says of production runs by its students.
+
+    Attributes
+    ----------
+    frames
+        Student against teacher on frames of each run, by the run's label.
+    verdict
+        Judgement by the limits of the gate; None without frames.
+    failures
+        Runs whose frames could not be compared.
+    """
+
+    frames: Mapping[str, OwnFrames] = field(default_factory=dict)
+    verdict: Verdict | None = None
+    failures: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from superionic.execution.task import Context, Task, task
-from superionic.results.learning import LabelledTestSet, RungComparison, RungErrors
+from superionic.results.learning import LabelledTestSet, RungComparison, RungErrors, SetEnergies
 from superionic.stages.base import ChosenPotential, Snapshot, Workbench
 from superionic.stages.fitting import Data, Dataset
 from superionic.stages.predictions import predictions
@@ -48,9 +48,20 @@ class Rung:
 
 @dataclass(frozen=True)
 class ErrorsOfRungs:
-    """Errors of each rung on each test set, in their order; None where a set has no energy that can be compared."""
+    """What the rungs, in their order, predict for the test sets.
+
+    Attributes
+    ----------
+    errors
+        Errors of each rung on each set, in their order; None where a set has no energy that can be compared.
+    labels_eV_per_atom, predicted_eV_per_atom
+        Energies of all structures by the labels, and by each rung at the zero of the labels; None where a rung has
+        seen no label with one of the elements.
+    """
 
     errors: tuple[tuple[ErrorMetrics | None, ...], ...]
+    labels_eV_per_atom: tuple[float, ...]
+    predicted_eV_per_atom: tuple[tuple[float | None, ...], ...]
 
 
 def run(
@@ -70,10 +81,10 @@ def run(
         ``"last"`` or ``"best"``: the rung whose potential goes on.
     """
     compared = errors_on_sets(bench, "rungs", [(_words(rung), rung.potential, rung.dataset) for rung in rungs], sets)
-    table = bench.runner.one(compared).errors
+    found = bench.runner.one(compared)
     rows = tuple(
         RungErrors(rung.round, rung.temperature_K, name, measured)
-        for rung, of_rung in zip(rungs, table, strict=True)
+        for rung, of_rung in zip(rungs, found.errors, strict=True)
         for name, measured in zip(sets, of_rung, strict=True)
         if measured is not None
     )
@@ -82,6 +93,7 @@ def run(
     return RungComparison(
         sets=described(sets),
         errors=rows,
+        energies=_energies(found, sets),
         best=best,
         goes_on=best if goes_on == "best" and best is not None else last,
         key=compared.key,
@@ -132,6 +144,22 @@ def described(sets: Mapping[str, Sequence[Snapshot]]) -> tuple[LabelledTestSet, 
     )
 
 
+def _energies(found: ErrorsOfRungs, sets: Mapping[str, Sequence[Snapshot]]) -> tuple[SetEnergies, ...]:
+    energies, start = [], 0
+    for name, snapshots in sets.items():
+        members = slice(start, start + len(snapshots))
+        start = members.stop
+        energies.append(
+            SetEnergies(
+                name,
+                tuple(snapshot.formula for snapshot in snapshots),
+                found.labels_eV_per_atom[members],
+                tuple(of_rung[members] for of_rung in found.predicted_eV_per_atom),
+            )
+        )
+    return tuple(energies)
+
+
 def best_round(rows: Sequence[RungErrors]) -> int | None:
     """Return the round of the rung with the smallest errors over all sets; None without any.
 
@@ -165,7 +193,7 @@ def _words(rung: Rung) -> str:
     return "the pretrained potential" if rung.temperature_K is None else f"the rung of {rung.temperature_K:g} K"
 
 
-@task(version=1)
+@task(version=2)
 def rung_errors_task(
     _context: Context,
     *,
@@ -176,8 +204,9 @@ def rung_errors_task(
 ) -> ErrorsOfRungs:
     """Calculate the errors of each rung on each set, after the labels were brought to the rung's zero of energy."""
     compositions = [composition_of(structure) for structure in data.atoms]
+    n_atoms = [len(structure) for structure in data.atoms]
     names = list(dict.fromkeys(sets))
-    table = []
+    table, predictions_eV = [], []
     for targets, energies in zip(predicted, references, strict=True):
         known = [set(counts) <= set(energies.eV_per_atom) for counts in compositions]
         shifts = [
@@ -190,4 +219,7 @@ def rung_errors_task(
             members = [i for i, of in enumerate(sets) if of == name and np.isfinite(shifts[i])]
             row.append(errors(targets.subset(members), labels.subset(members)) if members else None)
         table.append(tuple(row))
-    return ErrorsOfRungs(tuple(table))
+        per_atom = (targets.energies_eV + np.array(shifts)) / n_atoms
+        predictions_eV.append(tuple(float(energy) if np.isfinite(energy) else None for energy in per_atom))
+    labels_eV = tuple(label.energy_eV / n for label, n in zip(data.labels, n_atoms, strict=True))
+    return ErrorsOfRungs(tuple(table), labels_eV, tuple(predictions_eV))

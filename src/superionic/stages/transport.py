@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +21,7 @@ from superionic.stages.base import (
     ChosenPotential,
     FloatArray,
     IntArray,
+    OfTeacher,
     Trajectory,
     TransportRun,
     Workbench,
@@ -61,6 +62,7 @@ def run(
     potentials: Sequence[ChosenPotential],
     *,
     teacher: str = "",
+    ask_teacher: Callable[[Workbench, Sequence[TransportRun]], OfTeacher] | None = None,
 ) -> TransportOutput:
     """Run molecular dynamics of the lowest orderings.
 
@@ -75,6 +77,8 @@ def run(
         the scatter of replicas includes the disagreement of members.
     teacher
         Name of the teacher of these students where the campaign has several, and they are not those of the first.
+    ask_teacher
+        Has the teacher of these students judge the runs; None for other potentials.
 
     Raises
     ------
@@ -114,7 +118,15 @@ def run(
     if not runs:
         fix = _remedy(repulsion, max(settings.temperatures_K))
         raise nothing_left("every transport run failed", failures, where=bench.stage, fix=fix)
-    result = TransportResult(runs[0].run.potential, tuple(simulated), failures, settings.name or "", repulsion)
+    said = OfTeacher() if ask_teacher is None else ask_teacher(bench, runs)
+    result = TransportResult(
+        potential=runs[0].run.potential,
+        runs=tuple(replace(each, own_frames=said.frames.get(each.run.label)) for each in simulated),
+        failures=(*failures, *said.failures),
+        series=settings.name or "",
+        repulsion=repulsion,
+        verdict=said.verdict,
+    )
     return TransportOutput(result, tuple(runs))
 
 

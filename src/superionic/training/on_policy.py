@@ -121,6 +121,11 @@ class OwnFrames:
     bulk_modulus_GPa: float | None
 
     @property
+    def force_ratio(self) -> float:
+        """RMSE of the force components over their root mean square."""
+        return self.errors.rmse_force_meV_per_A / self.rms_force_meV_per_A
+
+    @property
     def volume_difference_percent(self) -> float | None:
         """By how much the student's volume at a given pressure exceeds the teacher's, to first order: 100 Δp/B."""
         if self.bulk_modulus_GPa is None or self.bulk_modulus_GPa <= 0.0:
@@ -257,8 +262,8 @@ def on_policy_criteria(runs: Sequence[tuple[str, OwnFrames]], limits: OnPolicyLi
         "meV/atom",
         "standard deviation {value:.2g} meV/atom in {where}",
     )
-    name, worst = max(runs, key=lambda run: run[1].errors.rmse_force_meV_per_A / run[1].rms_force_meV_per_A)
-    ratio = worst.errors.rmse_force_meV_per_A / worst.rms_force_meV_per_A
+    name, worst = max(runs, key=lambda run: run[1].force_ratio)
+    ratio = worst.force_ratio
     criteria.append(
         Criterion(
             "forces on own frames",

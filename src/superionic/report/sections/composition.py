@@ -20,10 +20,9 @@ from superionic.report.csv_tables import Cells, CsvTable
 from superionic.report.plots import GREY, HEAT_SCALE, Panel, Plot, Series, pick, pick_marker, xy
 from superionic.report.runs import materials
 from superionic.report.section import Paragraph, Section
-from superionic.report.sections.paths_figures import safe_name
 from superionic.report.sections.stability import MaterialStability, energy_tags, polymorph_panel, stability_of
 from superionic.report.sigma import SIGMA_COLUMNS, SigmaUnit, sigma_cells
-from superionic.report.words import listing, number, plural, with_error
+from superionic.report.words import listing, number, plural, safe_name, with_error
 from superionic.results.campaign import Results, Statement
 from superionic.results.transport import AnalyseResult, MaterialTransport
 from superionic.transport.conductivity.line import ConductivityAt

@@ -12,7 +12,7 @@ from superionic.registry import DELTA, models
 from superionic.report.own_results import is_fine_tuned
 from superionic.report.section import Paragraph, Section, Sources
 from superionic.report.sections.conductivity import FORMS
-from superionic.report.sections.model import going_on
+from superionic.report.sections.rungs import going_on
 from superionic.report.words import formula_text, listing, number, plural
 from superionic.results.campaign import Results
 from superionic.results.orderings import EnumeratedSpace

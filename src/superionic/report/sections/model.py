@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Final
 
 from superionic.labels.base import Reference
 from superionic.report.composition_axes import material_columns, ordering_cells
 from superionic.report.csv_tables import Cells, CsvTable, csv_table
 from superionic.report.own_results import is_fine_tuned
-from superionic.report.plots import BLUE, ORANGE, VERMILION, Panel, Plot, Series, parity_series, pick, thin
+from superionic.report.plots import BLUE, VERMILION, Panel, Plot, Series
 from superionic.report.section import Block, Paragraph, Section, shown
+from superionic.report.sections import held_out, rungs
 from superionic.report.sections.provenance import setting_rows
 from superionic.report.sections.workflow import method_words
 from superionic.report.table import Table, table_of
 from superionic.report.words import MINUS, UNKNOWN, formula_text, number, plural, sentence, whole_text
 from superionic.results.campaign import Results, Statement
 from superionic.results.learning import (
-    ErrorsApart,
     Exploration,
-    HeldOutErrors,
     LabelResult,
     LearningResult,
-    Parity,
-    ParityPoints,
-    RungComparison,
-    RungErrors,
     SampledRun,
     TrainResult,
     ValidateResult,
 )
-from superionic.training.metrics import EpochErrors, EpochRecord, ErrorMetrics, softness_words
+from superionic.training.metrics import EpochErrors, EpochRecord, softness_words
 
 KEY: Final = "model"
 _TITLE: Final = "Labels, training and validation"
@@ -39,31 +33,9 @@ _FEW_LABELS: Final = 50
 _FEW_STRUCTURES: Final = 20
 _BLIND: Final = 0.3
 """Ratio of a committee's largest disagreement to its error on unseen labels below which agreement means little."""
-_MOST_PARITY_POINTS: Final = 1500
 _MOST_PANELS: Final = 4
-_KINDS: Final = {"composition": "composition", "phase": "phase", "temperature_K": "temperature"}
 
 # One row for each statistic: its name in files, its display name, its unit, and how to read it.
-_ERRORS: Final[tuple[tuple[str, str, str, Callable[[ErrorMetrics], float | None]], ...]] = (
-    ("mae_energy_meV_per_atom", "Energy, MAE", "meV/atom", lambda e: e.mae_energy_meV_per_atom),
-    ("rmse_energy_meV_per_atom", "Energy, RMSE", "meV/atom", lambda e: e.rmse_energy_meV_per_atom),
-    ("mae_force_meV_per_A", "Force, MAE", "meV/Å", lambda e: e.mae_force_meV_per_A),
-    ("rmse_force_meV_per_A", "Force, RMSE", "meV/Å", lambda e: e.rmse_force_meV_per_A),
-    ("mae_stress_GPa", "Stress, MAE", "GPa", lambda e: e.mae_stress_GPa),
-    ("rmse_stress_GPa", "Stress, RMSE", "GPa", lambda e: e.rmse_stress_GPa),
-)
-_SHAPE: Final[tuple[tuple[str, Callable[[ErrorMetrics], float | None]], ...]] = (
-    ("force_slope", lambda e: e.force_slope),
-    ("force_slope_low95", lambda e: None if e.force_slope_interval95 is None else e.force_slope_interval95[0]),
-    ("force_slope_high95", lambda e: None if e.force_slope_interval95 is None else e.force_slope_interval95[1]),
-    ("mean_error_stress_GPa", lambda e: e.mean_error_stress_GPa),
-)
-"""Softness and bias, by their names in files."""
-_OF_SETS: Final[tuple[tuple[str, Callable[[ErrorMetrics], float | None]], ...]] = (
-    ("n_forces", lambda e: e.n_forces),
-    ("n_stresses", lambda e: e.n_stresses),
-    ("mean_error_energy_meV_per_atom", lambda e: e.mean_error_energy_meV_per_atom),
-)
 _OF_EPOCHS: Final[tuple[tuple[str, str, Callable[[EpochErrors], float | None]], ...]] = (
     ("loss", "loss", lambda e: e.loss),
     ("mae_energy_meV_per_atom", "MAE energy (meV/atom)", lambda e: e.mae_energy_meV_per_atom),
@@ -96,7 +68,7 @@ def section(results: Results) -> Section:
         blocks += [Paragraph(f"The active loop ended: {results.learning.ended}."), _exploration_table(results.learning)]
     blocks.append(_round_table(results))
     if results.train:
-        blocks += [_preflight_table(results.train[-1]), *_rung_blocks(results.rungs)]
+        blocks += [_preflight_table(results.train[-1]), *rungs.blocks(results.rungs)]
         blocks += [_learning_curve(train) for train in (results.trained,) if train is not None]
     elif results.validate is not None:
         words = f"Nothing was trained: the labels check the potential {results.validate.potential} as it is."
@@ -104,8 +76,7 @@ def section(results: Results) -> Section:
     else:
         blocks.append(Paragraph("No potential was trained.", "missing"))
     if results.validate is not None:
-        errors = results.validate.errors
-        blocks += [_error_table(errors), _apart_table(errors), _parity_plot(errors)]
+        blocks += held_out.blocks(results.validate.errors)
     elif results.train:
         blocks.append(Paragraph("The trained potential was not validated.", "missing"))
     if results.train:
@@ -122,7 +93,7 @@ def doubts(results: Results) -> Iterator[Statement]:
         for words in (words for labels in results.label for words in labels.cutoff_cautions):
             yield Statement("warning", f"{words}.", "cutoff of the labels is too low")
     if results.rungs is not None:
-        yield Statement("info", f"Of the rungs of the ladder, {going_on(results.rungs)}")
+        yield Statement("info", f"Of the rungs of the ladder, {rungs.going_on(results.rungs)}")
     if results.train:
         yield from _about_training(results.trained or results.train[-1], is_fine_tuned(results))
     if results.validate is not None:
@@ -353,72 +324,6 @@ def _round_table(results: Results) -> Table:
     )
 
 
-def _rung_blocks(rungs: RungComparison | None) -> Iterator[Block]:
-    """Yield the errors of all rungs on the same test sets, as a figure and as a table (paper B, figures 2b and c)."""
-    if rungs is None:
-        return
-    panels = []
-    for name, words, unit, value_of in _ERRORS:
-        if not name.startswith("mae_"):
-            continue
-        series = []
-        for index, test_set in enumerate(rungs.sets):
-            rows = [row for row in rungs.errors if row.set == test_set.name and value_of(row.errors) is not None]
-            places = [0.0 if row.temperature_K is None else row.temperature_K for row in rows]
-            values = [value_of(row.errors) for row in rows]
-            hover = [f"{_rung_words(row)}: {number(value)} {unit}" for row, value in zip(rows, values, strict=True)]
-            colour = pick(index)
-            series.append(Series(places, values, test_set.name, "line", colour))
-            series.append(Series(places, values, test_set.name, colour=colour, size=6, hover=hover, legend=False))
-        panels.append(Panel(series, "rung (K); 0: pretrained", f"{words} ({unit})"))
-    sets = "; ".join(
-        f"{each.name}: {plural(each.n_structures, 'label')}"
-        + (f" at {each.temperatures_K[0]:g} to {each.temperatures_K[-1]:g} K" if each.temperatures_K else "")
-        for each in rungs.sets
-    )
-    yield Plot(
-        "rungs",
-        "Errors of the rungs on the same test sets",
-        f"Mean absolute errors of the potential of each rung on labels that no rung was trained on ({sets}).",
-        panels,
-        columns=3,
-        height=320,
-    )
-    yield table_of(
-        f"Mean absolute errors of each rung. {going_on(rungs)}",
-        rungs.errors,
-        [
-            ("Rung", lambda row: _rung_words(row) + (" (goes on)" if row.round == rungs.goes_on else "")),
-            ("Test set", lambda row: row.set),
-            ("Structures", lambda row: whole_text(row.errors.n_structures)),
-            ("Energy, meV/atom", lambda row: number(row.errors.mae_energy_meV_per_atom, 3)),
-            ("Forces, meV/Å", lambda row: number(row.errors.mae_force_meV_per_A, 3)),
-            ("Stress, MPa", lambda row: _MPa(row.errors.mae_stress_GPa)),
-            ("Slope of forces", lambda row: number(row.errors.force_slope, 3)),
-        ],
-        numeric=range(2, 7),
-    )
-
-
-def _MPa(stress_GPa: float | None) -> str:
-    return UNKNOWN if stress_GPa is None else number(1000.0 * stress_GPa, 3)
-
-
-def _rung_words(row: RungErrors) -> str:
-    return "pretrained" if row.temperature_K is None else f"{row.temperature_K:g} K"
-
-
-def going_on(rungs: RungComparison) -> str:
-    """Say which rung has the smallest errors, and which one goes on."""
-    named = {row.round: _rung_words(row) for row in rungs.errors}
-    if rungs.best is None:
-        return "No set could be compared; the last rung goes on."
-    best = f"{named[rungs.best]} has the smallest errors over all sets and quantities (geometric mean of their ratios)"
-    if rungs.goes_on == rungs.best:
-        return f"{best}, and its potential goes on."
-    return f"{best}, but the last rung, {named.get(rungs.goes_on, UNKNOWN)}, goes on (`learn.production_rung: last`)."
-
-
 def _preflight_table(train: TrainResult) -> Table:
     rows = [[finding.name, finding.severity, finding.evidence, finding.fix] for finding in train.preflight]
     return Table(
@@ -463,140 +368,15 @@ def _positive(errors: EpochErrors | None, value_of: Callable[[EpochErrors], floa
     return value if value is not None and value > 0 else None
 
 
-def _error_table(errors: HeldOutErrors) -> Table:
-    both = [side for side in (errors.before, errors.after) if side is not None]
-    rows = []
-    for _, words, unit, value_of in _ERRORS:
-        values = [value_of(side) for side in both]
-        if any(value is not None for value in values):
-            rows.append([words, *map(number, values), unit, *_change(values)])
-    no_change = [UNKNOWN] * (len(both) - 1)
-    if errors.after.mean_error_stress_GPa is not None:
-        biases = [number(side.mean_error_stress_GPa) for side in both]
-        rows.append(["Stress, mean signed error", *biases, "GPa", *no_change])
-    rows.append(["Forces, slope (95 % interval)", *map(_slope, both), "", *no_change])
-    caption = (
-        f"Errors against the reference on {_set_words(errors)}. A slope "
-        "of predicted against reference forces below 1 indicates a soft potential, which melts too early and whose "
-        "barriers are too low; a negative mean error of the normal stresses (tension positive) makes cells too large."
-    )
-    if errors.before is None:
-        return Table(caption, ["Quantity", "Error", "Unit"], rows, frozenset({1}))
-    return Table(caption, ["Quantity", "Before", "After", "Unit", "Change"], rows, frozenset({1, 2, 4}))
-
-
-def _change(values: Sequence[float | None]) -> list[str]:
-    """Return the change from before to after training, in a list of its own; an empty one where there is one value."""
-    if len(values) == 1:
-        return []
-    before, after = values
-    return [f"{number(100 * (after - before) / before, 2)} %" if before and after is not None else UNKNOWN]
-
-
-def _set_words(errors: HeldOutErrors) -> str:
-    structures = plural(errors.n_structures, "structure")
-    return f"all labels ({structures})" if errors.before is None else f"the {errors.set} set ({structures})"
-
-
-def _slope(errors: ErrorMetrics) -> str:
-    """Return the slope of the forces with its interval."""
-    if errors.force_slope is None:
-        return UNKNOWN
-    within = errors.force_slope_interval95
-    return f"{errors.force_slope:.3f}" + ("" if within is None else f" ({within[0]:.3f} to {within[1]:.3f})")
-
-
-def _apart_table(errors: HeldOutErrors) -> Table:
-    def change(row: ErrorsApart, value_of: Callable[[ErrorMetrics], float | None], scale: float = 1.0) -> str:
-        values = [value_of(side) for side in (row.before, row.after) if side is not None]
-        return " → ".join(UNKNOWN if value is None else number(scale * value, 3) for value in values)
-
-    return table_of(
-        "Mean absolute errors on all labels, slopes and signed errors."
-        if errors.before is None
-        else f"Mean absolute errors on the {errors.set} set, slopes and signed errors, before → after training.",
-        errors.by,
-        [
-            ("By", lambda row: _KINDS.get(row.by, row.by)),
-            ("Value", _kind_words),
-            ("Structures", lambda row: whole_text(row.after.n_structures)),
-            ("Energy, meV/atom", lambda row: change(row, lambda e: e.mae_energy_meV_per_atom)),
-            ("Forces, meV/Å", lambda row: change(row, lambda e: e.mae_force_meV_per_A)),
-            ("Stress, MPa", lambda row: change(row, lambda e: e.mae_stress_GPa, 1000.0)),
-            ("Slope of forces", lambda row: change(row, lambda e: e.force_slope)),
-            ("Mean signed stress, MPa", lambda row: change(row, lambda e: e.mean_error_stress_GPa, 1000.0)),
-        ],
-        numeric=range(2, 8),
-    )
-
-
-def _kind_words(row: ErrorsApart) -> str:
-    if row.by == "temperature_K":
-        return f"{row.value:g} K" if not isinstance(row.value, str) else row.value
-    return formula_text(str(row.value)) if row.by == "composition" else str(row.value)
-
-
-def _parity_plot(errors: HeldOutErrors) -> Plot:
-    panels = [
-        Panel(
-            _parity_series(points),
-            f"reference ({unit})",
-            f"predicted ({unit})",
-            title + (_slopes(errors) if points is errors.parity.force_eV_per_A else ""),
-            square=True,
-        )
-        for title, unit, points in _of_parity(errors.parity)
-        if points.reference
-    ]
-    return Plot(
-        "parity",
-        "Predictions against reference",
-        f"Each point compares the potential with the reference on {_set_words(errors)}"
-        f"{'' if errors.before is None else ', which training did not use'}. On the diagonal the two agree; "
-        "a slope of the forces below 1 indicates a soft potential.",
-        panels,
-        columns=3,
-        height=330,
-    )
-
-
-def _slopes(errors: HeldOutErrors) -> str:
-    after = errors.after.force_slope
-    if errors.before is None:
-        return "" if after is None else f": slope {after:.2f}"
-    before = errors.before.force_slope
-    return "" if before is None or after is None else f": slope {before:.2f} before, {after:.2f} after training"
-
-
-def _of_parity(parity: Parity) -> tuple[tuple[str, str, ParityPoints], ...]:
-    return (
-        ("Energy", "eV/atom", parity.energy_eV_per_atom),
-        ("Force components", "eV/Å", parity.force_eV_per_A),
-        ("Stress components", "GPa", parity.stress_GPa),
-    )
-
-
-def _parity_series(points: ParityPoints) -> list[Series]:
-    drawn = thin(len(points.reference), _MOST_PARITY_POINTS)
-    reference, after = ([side[i] for i in drawn] for side in (points.reference, points.after))
-    if points.before is None:
-        return [parity_series(reference, after, "as published")]
-    series, before = parity_series(reference, after, "after training"), [points.before[i] for i in drawn]
-    return [replace(series, y=before, label="before training", colour=ORANGE, filled=False, marker="diamond"), series]
-
-
 def _files(results: Results) -> Iterator[CsvTable]:
     yield _sampling_csv(results)
     yield _labels_csv(results)
     yield _exploration_csv(results)
     yield _learning_csv(results)
     yield _elements_csv(results)
-    yield _rungs_csv(results)
+    yield from rungs.files(results.rungs)
     if results.validate is not None:
-        errors, key = results.validate.errors, results.validate.key
-        yield _errors_csv(errors, key)
-        yield _apart_csv(errors, key)
-        yield _parity_csv(errors.parity)
+        yield from held_out.files(results.validate)
 
 
 def _sampling_csv(results: Results) -> CsvTable:
@@ -704,66 +484,3 @@ def _elements_csv(results: Results) -> CsvTable:
         for symbol, shift in sorted(train.element_references.eV_per_atom.items())
     )
     return CsvTable("element_references.csv", ("round", "element", "shift_eV_per_atom", "degenerate"), rows)
-
-
-def _rungs_csv(results: Results) -> CsvTable:
-    statistics = [*((name, value_of) for name, _, _, value_of in _ERRORS), *_SHAPE]
-    rungs = results.rungs
-    rows = (
-        tuple(
-            (
-                row.round,
-                row.temperature_K,
-                row.set,
-                row.errors.n_structures,
-                *(value_of(row.errors) for _, value_of in statistics),
-                row.round == rungs.goes_on,
-                rungs.key,
-            )
-            for row in rungs.errors
-        )
-        if rungs is not None
-        else ()
-    )
-    names = ("round", "rung_K", "set", "n_structures", *(name for name, _ in statistics), "goes_on", "key")
-    return CsvTable("rungs.csv", names, rows)
-
-
-def _errors_csv(errors: HeldOutErrors, key: str) -> CsvTable:
-    statistics = sorted([*((name, value_of) for name, _, _, value_of in _ERRORS), *_OF_SETS, *_SHAPE])
-    rows = tuple(
-        (errors.set, errors.n_structures, name, _value(value_of, errors.before), value_of(errors.after), key)
-        for name, value_of in statistics
-    )
-    return CsvTable("errors.csv", ("set", "n_structures", "statistic", "before", "after", "key"), rows)
-
-
-def _apart_csv(errors: HeldOutErrors, key: str) -> CsvTable:
-    statistics = [*((name, value_of) for name, _, _, value_of in _ERRORS), *_SHAPE]
-    columns = [f"{name}_{when}" for name, _ in statistics for when in ("before", "after")]
-    rows = tuple(
-        (
-            row.by,
-            row.value,
-            row.after.n_structures,
-            *(_value(value_of, side) for _, value_of in statistics for side in (row.before, row.after)),
-            key,
-        )
-        for row in errors.by
-    )
-    return CsvTable("errors_apart.csv", ("by", "value", "n_structures", *columns, "key"), rows)
-
-
-def _value(value_of: Callable[[ErrorMetrics], float | None], errors: ErrorMetrics | None) -> float | None:
-    return None if errors is None else value_of(errors)
-
-
-def _parity_csv(parity: Parity) -> CsvTable:
-    rows = tuple(
-        (title.lower(), unit, reference, before, after)
-        for title, unit, points in _of_parity(parity)
-        for reference, before, after in zip(
-            points.reference, points.before or [None] * len(points.reference), points.after, strict=True
-        )
-    )
-    return CsvTable("parity.csv", ("quantity", "unit", "reference", "before", "after"), rows)

@@ -12,13 +12,14 @@ from superionic.report.csv_tables import Cells, CsvTable
 from superionic.report.density_files import written_files
 from superionic.report.runs import NamedRuns, RunName, runs_of_campaign
 from superionic.report.section import Block, Paragraph, Section, shown
-from superionic.report.sections.paths_figures import NamedGrid, density_plots, migration_plots, safe_name, to_draw
+from superionic.report.sections.paths_figures import NamedGrid, density_plots, migration_plots, to_draw
 from superionic.report.table import Table, table_of
 from superionic.report.words import (
     UNKNOWN,
     interval,
     listing,
     number,
+    safe_name,
     sentence,
     some,
     supercell_text,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -31,7 +30,7 @@ from superionic.report.plots import (
     pick,
 )
 from superionic.report.runs import NamedRuns, RunName
-from superionic.report.words import number
+from superionic.report.words import number, safe_name
 from superionic.transport.density.grid import smooth
 from superionic.transport.density.map import DensityMap, FrameworkSite
 from superionic.transport.sites.jump_rates import JumpKind
@@ -82,11 +81,6 @@ def density_plots(
     """Plot the density maps of the runs of these labels, with their sites and paths."""
     paths = {name.label: run for name, run in migration.items}
     return [_density(ion, name, item, paths.get(name.label)) for name, item in to_draw(maps, chosen)]
-
-
-def safe_name(label: str) -> str:
-    """Return a label in a form fit for a file name."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", label)
 
 
 def _framework(sites: tuple[FrameworkSite, ...], cell_A: FloatArray) -> list[Markers]:

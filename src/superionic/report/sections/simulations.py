@@ -19,6 +19,7 @@ from superionic.report.words import UNKNOWN, listing, number, sentence, whole_te
 from superionic.results.campaign import Results, Statement
 from superionic.results.transport import RepulsionTest, SimulatedRun
 from superionic.results.volumes import VolumeRun
+from superionic.training.on_policy import OwnFrames
 from superionic.transport.observables.volumes import MeanCell
 
 _MOST_PANELS: Final = 6
@@ -41,7 +42,7 @@ def section(results: Results) -> Section:
         return Section("simulations", "Simulations", [Paragraph("No molecular dynamics was run.", "missing")])
     runs = runs_of_campaign(results, [(each.run, each) for each in results.transport.runs])
     tests = results.transport.repulsion
-    blocks = shown(_volumes(results, runs), _table(results, runs), *_repulsion(tests))
+    blocks = shown(_volumes(results, runs), _table(results, runs), _own_frames(results, runs), *_repulsion(tests))
     curves = repulsion_csv(("ordering", "member"), [((each.ordering.id, each.member), each.curves) for each in tests])
     return Section("simulations", "Simulations", blocks, [_csv(runs), *([curves] if curves.rows else [])])
 
@@ -53,6 +54,7 @@ def doubts(results: Results) -> Iterator[Statement]:
         return
     yield from _about_extrapolation(runs)
     yield from _about_repulsion(results)
+    yield from _about_the_teacher(results)
     atoms = min(each.n_atoms for each in runs)
     if atoms < _SMALL_CELL:
         words = f"The simulation cell has {atoms} atoms; finite-size effects on diffusion are likely."
@@ -103,6 +105,43 @@ def _about_repulsion(results: Results) -> Iterator[Statement]:
             "repulsion that it learned before."
         )
         yield Statement("warning", words, "the repulsion has a hole")
+
+
+def _about_the_teacher(results: Results) -> Iterator[Statement]:
+    """Say where the teacher contradicts its students on frames of the runs from which the results come."""
+    of_series = [(f"In series {each.name}", each.transport) for each in results.series]
+    of_teachers = [(f"By the students of {each.name}", each.transport) for each in results.teachers]
+    of_draws = [("In the runs of draws", results.draws.transport)] if results.draws is not None else []
+    for where, moved in [("", results.transport), *of_series, *of_teachers, *of_draws]:
+        if moved is None or moved.verdict is None or moved.verdict.passed:
+            continue
+        failed = "; ".join(f"{each.name}: {each.words}" for each in moved.verdict.failed)
+        subject = f"{where} the" if where else "The"
+        words = f"{subject} student and its teacher differ on frames of production runs. {sentence(failed)}"
+        yield Statement("warning", words, "the teacher contradicts the student in the runs")
+
+
+def _own_frames(results: Results, runs: NamedRuns[SimulatedRun]) -> Table:
+    """Show what the teacher says of frames of each run."""
+    verdict = None if results.transport is None else results.transport.verdict
+    compared = [(each.run.label, each.own_frames) for _, each in runs.items if each.own_frames is not None]
+    kept = "" if verdict is None else " All limits are kept." if verdict.passed else " Limits are not kept; see above."
+    return table_of(
+        f"The student against its teacher on frames of each run, evenly spread to its end.{kept}",
+        compared,
+        [
+            ("Run", lambda each: each[0]),
+            ("Frames", lambda each: whole_text(each[1].errors.n_structures)),
+            ("Forces, RMSE, meV/Å", lambda each: number(each[1].errors.rmse_force_meV_per_A, 3)),
+            ("of their RMS, %", lambda each: number(100.0 * each[1].force_ratio, 2)),
+            ("Energy less teacher's, meV/atom", lambda each: number(each[1].energy_bias_meV_per_atom, 2)),
+            (
+                "Pressure less teacher's, GPa",
+                lambda each: with_error(each[1].pressure_difference_GPa, each[1].pressure_error_GPa),
+            ),
+        ],
+        numeric=range(1, 6),
+    )
 
 
 def _repulsion(tests: Sequence[RepulsionTest]) -> list[Block]:
@@ -231,6 +270,10 @@ def _csv(runs: NamedRuns[SimulatedRun]) -> CsvTable:
         "npt_volume_A3_per_atom", "npt_volume_error_A3_per_atom", "npt_volume_low68_A3_per_atom",
         "npt_volume_high68_A3_per_atom", "npt_discarded_ps", "npt_independent_samples",
     )  # fmt: skip
+    own = (
+        "n_teacher_frames", "teacher_rmse_force_meV_per_A", "teacher_rms_force_meV_per_A",
+        "teacher_energy_bias_meV_per_atom", "teacher_pressure_difference_GPa", "teacher_pressure_error_GPa",
+    )  # fmt: skip
     return csv_table(
         "volumes.csv",
         runs.columns,
@@ -247,9 +290,23 @@ def _csv(runs: NamedRuns[SimulatedRun]) -> CsvTable:
             (npt, lambda each: _npt_cells(each.mean_cell)),
             ("npt_drift", lambda each: each.npt_drift),
             ("worst_extrapolation", lambda each: each.worst_extrapolation),
+            (own, lambda each: _own_cells(each.own_frames)),
             ("flags", lambda each: "; ".join(each.flags)),
             ("key", lambda each: each.key),
         ],
+    )
+
+
+def _own_cells(frames: OwnFrames | None) -> Cells:
+    if frames is None:
+        return (None,) * 6
+    return (
+        frames.errors.n_structures,
+        frames.errors.rmse_force_meV_per_A,
+        frames.rms_force_meV_per_A,
+        frames.energy_bias_meV_per_atom,
+        frames.pressure_difference_GPa,
+        frames.pressure_error_GPa,
     )
 
 

@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from superionic.labels.base import Reference
 from superionic.potentials.base import PotentialIdentity
-from superionic.report.csv_tables import CsvTable
 from superionic.report.own_results import is_fine_tuned
 from superionic.report.section import Paragraph, Section
+from superionic.report.sections import crystals
 from superionic.report.sections.further import row
 from superionic.report.table import Table
 from superionic.report.words import formula_text, listing, number, plural, whole_text
@@ -48,7 +48,6 @@ def section(results: Results) -> Section:
     further = {each.name: row(each, results) for each in STAGES if each.is_one_folder and each.name in results.settings}
     shown = [(outcomes | further)[each.name] for each in STAGES if each.name in outcomes or each.name in further]
     rows = [[f"{number} {title}", outcome or "not run"] for number, (title, outcome) in enumerate(shown, 1)]
-    crystals = [[c.name, formula_text(c.formula), c.spacegroup, c.source] for c in results.crystals]
     axes = [
         [
             f"{axis.axis} for {axis.replace}",
@@ -63,16 +62,10 @@ def section(results: Results) -> Section:
         [
             Paragraph(_lead(results)),
             Table("The workflow, stage by stage.", ["Stage", "Result"], rows),
-            Table("Crystals at the start.", ["Name", "Formula", "Space group", "Source"], crystals),
+            *crystals.blocks(results),
             Table("Composition axes.", ["Substitution", "Formula unit", "Points"], axes),
         ],
-        [
-            CsvTable(
-                "crystals.csv",
-                ("crystal", "formula", "spacegroup", "spacegroup_number", "source"),
-                tuple((c.name, c.formula, c.spacegroup, c.spacegroup_number, c.source) for c in results.crystals),
-            )
-        ],
+        [*crystals.files(results)],
     )
 
 

@@ -7,6 +7,8 @@ frames that they have never seen. The parts are in ``data``, ``learning`` and ``
 
 Or the teacher only labels (``method: on-policy``): the students run, the teacher labels what they meet, and the gate is
 on frames of their own runs. This way is in ``on_policy``, its parts in ``seeds``, ``rounds`` and ``own_frames``.
+
+Either way the teacher has the last word, on frames of the runs of *transport* (``production``).
 """
 
 from __future__ import annotations
@@ -45,12 +47,13 @@ from superionic.stages.distil.data import (
 )
 from superionic.stages.distil.gate import compared, held_out_set, predictions_of, verdict_task_of
 from superionic.stages.distil.learning import STUDENT, FinishedStudent, Fit, collected_frames, explore, fit, student_of
+from superionic.stages.distil.production import TeacherOf
 from superionic.stages.distil.seeds import in_refined_cells
 
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
 
-__all__ = ["STUDENT", "DistilOutput", "committee_of", "in_refined_cells", "run"]
+__all__ = ["STUDENT", "DistilOutput", "TeacherOf", "committee_of", "in_refined_cells", "run"]
 
 
 @dataclass(frozen=True)
