@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from superionic.campaign.budget import LADDER
 from superionic.campaign.file.load import load_campaign
 from superionic.campaign.initialise import draft_campaign
-from superionic.campaign.plan import estimate_plan
+from superionic.campaign.plan import PlanLine, estimate_plan
 from superionic.cli.main import main
 from superionic.cli.options import parse_budget_h
 from superionic.errors import CampaignFileError
@@ -131,3 +131,27 @@ def test_other_times_are_refused(text):
     with pytest.raises(CampaignFileError, match="is not a time") as caught:
         parse_budget_h(text)
     assert "8h" in caught.value.fix
+
+
+def test_a_stage_takes_as_long_as_its_longest_chain_however_many_workers_there_are():
+    def wall(cpu_hours: float, chain: float, workers: int, spent: float = 0.0) -> float:
+        line = PlanLine("transport", "", 1, cpu_hours, 0.0, spent_cpu_hours=spent, chain_share=chain / cpu_hours)
+        return line.wall_hours(workers)
+
+    assert wall(12.0, 4.0, 1) == pytest.approx(12.0)
+    assert wall(12.0, 4.0, 2) == pytest.approx(8.0)  # two of three runs, and then the third
+    assert wall(12.0, 4.0, 3) == wall(12.0, 4.0, 64) == pytest.approx(4.0)
+    assert wall(12.0, 7.0, 2) == pytest.approx(7.0)  # the others fit beside it
+    assert wall(12.0, 4.0, 2, spent=6.0) == pytest.approx(4.0)
+    assert wall(12.0, 0.0001, 4) == pytest.approx(3.0, rel=1e-3)
+
+
+def test_a_run_of_the_plan_is_a_chain(cif):
+    file, _, _ = written(cif, ALL_THE_TIME_H)
+    plan = estimate_plan(file, {"cube": read_crystal(cif)}, {}, cif.parent)
+    (line,) = (line for line in plan.lines if line.stage == "transport")
+    runs = len(file.transport.temperatures_K) * file.transport.replicas
+    # All runs are equally long; what the teacher says of their frames comes on top.
+    assert line.wall_hours(10**6) == pytest.approx(line.cpu_hours / runs, rel=0.1)
+    assert replace(plan, workers=10**6).wall_hours > line.cpu_hours / runs * 0.9
+    assert "transport" in replace(plan, workers=10**6).chained

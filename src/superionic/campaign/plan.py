@@ -7,6 +7,7 @@ minutes from days, no more.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,9 @@ class PlanLine:
         What ``cpu_hours`` rests on: ``measured`` on tasks of this campaign, ``estimated``, or both.
     kind
         Jobs of a site in which most of its tasks run.
+    chain_share
+        Share of ``cpu_hours`` in the longest chain of tasks in which each waits for the one before, such as the
+        segments of a run or the epochs of a training: workers beyond its inverse do not shorten it.
     """
 
     stage: str
@@ -88,6 +92,15 @@ class PlanLine:
     spent_cpu_hours: float = 0.0
     basis: str = "estimated"
     kind: Kind = "core"
+    chain_share: float = 0.0
+
+    def wall_hours(self, workers: int) -> float:
+        """Estimate the time to wait for the rest of the stage, as if it were made of chains like its longest."""
+        left = max(0.0, self.cpu_hours - self.spent_cpu_hours)
+        if self.chain_share <= 0.0:
+            return left / workers
+        chains = math.floor(1.0 / self.chain_share + 1e-6)
+        return left * max(1.0 / workers, math.ceil(chains / workers) * self.chain_share)
 
 
 @dataclass(frozen=True)
@@ -171,8 +184,14 @@ class Plan:
 
     @property
     def wall_hours(self) -> float:
-        """Estimated time to wait for the rest, if all workers are busy throughout."""
-        return max(0.0, self.cpu_hours - self.spent_cpu_hours) / self.workers
+        """Estimated time to wait for the rest, stage by stage."""
+        return sum(line.wall_hours(self.workers) for line in self.lines)
+
+    @property
+    def chained(self) -> tuple[str, ...]:
+        """Stages with a chain of tasks so long that more workers would not shorten them."""
+        left = [line for line in self.lines if line.cpu_hours > line.spent_cpu_hours]
+        return tuple(line.stage for line in left if line.chain_share * self.workers > 1.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for ``--json``."""
@@ -342,6 +361,16 @@ def count_space(settings: EnumerateSettings, crystal: DisorderedCrystal, space: 
     )
 
 
+def _share(chain: float, whole: float) -> float:
+    """Return the share of a whole in its longest chain."""
+    return min(1.0, chain / whole) if whole > 0.0 else 0.0
+
+
+def _chain_of(lines: Sequence[PlanLine]) -> float:
+    """Return the share of the chains of lines that follow one another in all of them."""
+    return _share(sum(line.chain_share * line.cpu_hours for line in lines), sum(line.cpu_hours for line in lines))
+
+
 class _Costs:
     def __init__(self, file: CampaignFile, references: Sequence[int], spaces: Sequence[PlannedSpace]) -> None:
         self._file = file
@@ -449,7 +478,8 @@ class _Costs:
             seconds += (len(sizes) + 1) * lowest * steps * per_step
             work += f", the lowest {lowest} again by potentials of {len(sizes) + 1} numbers of labels"
         tasks = sum(screened) + relaxed + audited + len(self._references) + again
-        return PlanLine("rank", work, tasks, seconds / 3600, 0.06 * sum(screened))
+        chain = _share(steps * per_step, seconds)
+        return PlanLine("rank", work, tasks, seconds / 3600, 0.06 * sum(screened), chain_share=chain)
 
     def hull(self) -> PlanLine | None:
         return PlanLine("hull", "formation energies and the convex hull", 1, 0.0, 0.1)
@@ -532,7 +562,10 @@ class _Costs:
             runs, work = runs + tests, f"{work}, and {tests} test runs"
         seconds = runs * length * 1000 / settings.timestep_fs * self._per_step(settings.potential, atoms)
         frames = runs * length * 1000 / settings.save_every_fs
-        return PlanLine("sample", work, runs, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
+        megabytes = frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6
+        # The temperatures of a ladder follow one another, each by the potential that the one before taught.
+        chain = _share(len(plan.rounds), runs)
+        return PlanLine("sample", work, runs, seconds / 3600, megabytes, chain_share=chain)
 
     def label(self) -> PlanLine | None:
         settings = self._file.label
@@ -557,7 +590,8 @@ class _Costs:
             work += ", with dispersion added"
         if tests:
             work += f", {tests} of them for test sets"
-        return PlanLine("label", work, count, seconds / 3600, 0.05 * count)
+        chain = _share(1, count)
+        return PlanLine("label", work, count, seconds / 3600, 0.05 * count, chain_share=chain)
 
     def train(self) -> PlanLine | None:
         settings = self._file.train
@@ -585,6 +619,7 @@ class _Costs:
             segments,
             seconds / 3600,
             8.0 * segments,
+            chain_share=_share(1, members * (1 + sum(size > 0 for size in sizes))),
         )
 
     def _training_labels(self) -> int:
@@ -628,7 +663,8 @@ class _Costs:
                 seconds += length * 1000 / settings.timestep_fs * own + lowest * _RELAXATION_STEPS * own
         if len(done) > 1:
             work += f", by {len(done)} pairs of potential and pressure"
-        return PlanLine("volumes", work, tasks * len(done), seconds / 3600, megabytes * len(done))
+        chain = _share(1, runs * len(done))
+        return PlanLine("volumes", work, tasks * len(done), seconds / 3600, megabytes * len(done), chain_share=chain)
 
     def _per_step_of(self, driver: str | None, atoms: float) -> float:
         """Return the seconds of a step of a stage that the campaign's own potential, or student, may drive."""
@@ -647,6 +683,7 @@ class _Costs:
             tasks=sum(line.tasks for line in lines),
             cpu_hours=sum(line.cpu_hours for line in lines),
             megabytes=sum(line.megabytes for line in lines),
+            chain_share=_chain_of(lines),
         )
 
     def _series(self, settings: TransportSettings) -> PlanLine:
@@ -658,34 +695,37 @@ class _Costs:
         atoms = float(np.mean([space.n_atoms for space in chosen])) * times
         orderings = len({space.cell.material for space in chosen}) * settings.per_composition
         runs = orderings * len(settings.temperatures_K) * settings.replicas
-        length = 0.0
-        for temperature in settings.temperatures_K:
-            lengths = lengths_at(settings, temperature)
-            length += settings.heating_ps + settings.nvt_before_npt_ps + settings.npt_ps
-            length += lengths.nvt_equilibration_ps + lengths.production_ps
-        length *= runs / len(settings.temperatures_K)
+        before = settings.heating_ps + settings.nvt_before_npt_ps + settings.npt_ps
+        lengths = [lengths_at(settings, temperature) for temperature in settings.temperatures_K]
+        each = [before + of_run.nvt_equilibration_ps + of_run.production_ps for of_run in lengths]
+        length = sum(each) * runs / len(each)
         is_first = settings is self._file.transport
         teachers = self._teachers() if settings.potential == STUDENT and is_first else [None]
         asked = self._asked(settings, runs, atoms, teachers)
         runs, length = runs * len(teachers), length * len(teachers)
-        seconds = length * 1000 / settings.timestep_fs * self._per_step_of(settings.potential, atoms) + asked
+        of_ps = 1000 / settings.timestep_fs * self._per_step_of(settings.potential, atoms)
+        seconds = length * of_ps + asked
+        chain = _share(max(each) * len(teachers) * of_ps, seconds)
         frames = length * 1000 / settings.save_every_fs
         name = "" if settings.name is None else f"{settings.name}: "
         work = f"{name}{runs} runs, {length:g} ps in all, {atoms:g} atoms"
         if len(teachers) > 1:
             work += f", by the students of {len(teachers)} teachers"
-        line = PlanLine("transport", work, runs, seconds / 3600, frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6)
-        each_ps = length / max(1, orderings * len(teachers))
-        return line if settings.draws is None else self._with_draws(line, settings, settings.draws, each_ps)
+        megabytes = frames * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6
+        line = PlanLine("transport", work, runs, seconds / 3600, megabytes, chain_share=chain)
+        return line if settings.draws is None else self._with_draws(line, settings, settings.draws, each)
 
-    def _with_draws(self, line: PlanLine, settings: TransportSettings, draws: DrawSettings, each_ps: float) -> PlanLine:
+    def _with_draws(
+        self, line: PlanLine, settings: TransportSettings, draws: DrawSettings, lengths_ps: Sequence[float]
+    ) -> PlanLine:
         """Add orderings drawn in large cells: energies in small ones, Monte Carlo, relaxations and runs.
 
         Parameters
         ----------
-        each_ps
-            Length of all runs of one ordering.
+        lengths_ps
+            Length of a run at each temperature.
         """
+        each_ps = sum(lengths_ps) * settings.replicas
         chosen = self._of(draws.compositions or settings.compositions)
         times = abs(round(float(np.linalg.det(np.array(draws.supercell)))))
         smallest = {s.cell.material: s for s in reversed(chosen)}
@@ -701,6 +741,10 @@ class _Costs:
         seconds += (each_ps * 1000 / settings.timestep_fs + _RELAXATION_STEPS) * step
         first = self._teachers()[:1]
         seconds += sum(self._asked(settings, runs / len(atoms), n, first) for n in atoms)
+        # They follow the runs of the lowest orderings: relaxed first, then run.
+        steps = max(lengths_ps) * 1000 / settings.timestep_fs + _RELAXATION_STEPS
+        chain = line.chain_share * line.cpu_hours + steps * self._per_step_of(settings.potential, max(atoms)) / 3600
+        cpu_hours = line.cpu_hours + seconds / 3600
         frames = each_ps * 1000 / settings.save_every_fs * draws.n_samples * sum(atoms)
         sizes = " and ".join(dict.fromkeys(f"{n:,.0f}" for n in atoms))
         work = f"; {draws.n_samples} draws of each of {len(atoms)} at {draws.temperature_K:g} K: up to {n_energies} "
@@ -709,7 +753,8 @@ class _Costs:
             line,
             work=line.work + work,
             tasks=line.tasks + runs + n_energies,
-            cpu_hours=line.cpu_hours + seconds / 3600,
+            cpu_hours=cpu_hours,
+            chain_share=_share(chain, cpu_hours),
             megabytes=line.megabytes + frames * _BYTES_PER_ATOM_AND_FRAME / 1e6,
         )
 
@@ -740,6 +785,7 @@ class _Costs:
             tasks=sum(line.tasks for line in lines),
             cpu_hours=sum(line.cpu_hours for line in lines),
             megabytes=sum(line.megabytes for line in lines),
+            chain_share=_chain_of(lines),
         )
 
     def _teacher_runs(self, settings: ResolvedDistil, teacher_name: str | None) -> PlanLine:
@@ -768,7 +814,12 @@ class _Costs:
         )
         segments = settings.students * -(-epochs // settings.epochs_per_segment)
         tasks = starts * temperatures * 4 + most // 20 + segments
-        return PlanLine("distil", work, tasks, (teacher + learning + own) / 3600, 0.01 * most + segments)
+        # One run of the teacher, the epochs of one student, and its runs.
+        one_run = (settings.npt_ps + settings.equilibration_ps + settings.production_ps) * steps_per_ps
+        chain_s = one_run * self._per_step(name, atoms) + (learning + own / max(1, starts)) / settings.students
+        seconds = teacher + learning + own
+        megabytes = 0.01 * most + segments
+        return PlanLine("distil", work, tasks, seconds / 3600, megabytes, chain_share=_share(chain_s, seconds))
 
     def _on_policy(self, settings: ResolvedDistil, teacher_name: str | None) -> PlanLine:
         """Estimate students from labels alone: what the teacher labels, how the students run, how they learn."""
@@ -807,7 +858,11 @@ class _Costs:
         runs = students * own.runs * sum(-(-length // settings.segment_ps) for length in lengths)
         tasks = int(2 * orderings + labels // 20 + 2 * students * own.rounds * own.runs + runs + segments)
         frames = (hot / atoms * 1000.0 / settings.save_every_fs) * atoms * _BYTES_PER_ATOM_AND_FRAME / 1e6
-        return PlanLine("distil", work, tasks, (teacher + running + learning) / 3600, 0.01 * labels + segments + frames)
+        # The epochs of one student, one of its runs of each round, and one of the gate.
+        longest = (sum(lengths) * atoms + (own.gate_npt_ps + own.gate_ps) * gate_atoms) * steps_per_ps * nep
+        seconds = teacher + running + learning
+        chain = _share(learning / students + longest, seconds)
+        return PlanLine("distil", work, tasks, seconds / 3600, 0.01 * labels + segments + frames, chain_share=chain)
 
     def _relaxed_each(self) -> dict[Material, int]:
         """Count the relaxed orderings of each crystal and composition."""

@@ -297,6 +297,9 @@ def show_plan(name: str, plan: Plan) -> None:
     spent = f", of which {_hours(plan.spent_cpu_hours)} already spent" if plan.spent_cpu_hours > 0.0 else ""
     wait = f"{_hours(plan.wall_hours)}{' more' if spent else ''} with {plan.workers} workers"
     console.print(f"estimated: {_hours(plan.cpu_hours)} of CPU time{spent}; {wait}")
+    if plan.chained:
+        named = ", ".join(plan.chained)
+        console.print(f"more workers do not shorten {named}: runs and trainings there go step by step")
     console.print(f"files go to {plan.run_folder}", soft_wrap=True, highlight=False)
 
 

@@ -134,8 +134,9 @@ def show_site(site: Site, more_memory: Sequence[str], plan: Plan) -> None:
     hours = node_hours = 0.0
     for name, kinds in kinds_of_block.items():
         block = getattr(site.kinds, name)
-        left = sum(max(0.0, line.cpu_hours - line.spent_cpu_hours) for line in plan.lines if line.kind in kinds)
-        hours += left / block.workers  # stages follow one another
+        lines = [line for line in plan.lines if line.kind in kinds]
+        left = sum(max(0.0, line.cpu_hours - line.spent_cpu_hours) for line in lines)
+        hours += sum(line.wall_hours(block.workers) for line in lines)  # stages follow one another
         node_hours += left / block.workers_per_node
         table.add_row(
             ", ".join(kinds),
