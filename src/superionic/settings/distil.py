@@ -198,6 +198,15 @@ class DistilOnPolicy(Section):
         default=4.0, description="Run at constant pressure that gives the cell of each of these runs."
     )
     gate_ps: Duration = Field(default=8.0, description="Their length, in that cell; frames are of the later half.")
+    repairs: CountOrZero = Field(
+        default=2,
+        description="How often at most the students learn from such runs that ended early, as where two atoms fell "
+        "into each other, train anew, and run again. These are the first runs in large cells, where ions can crowd as "
+        "in no small one.",
+    )
+    repair_frames: Count = Field(
+        default=8, description="Frames of the end of each such run that the teacher labels, besides `max_labels`."
+    )
     compare_runs: bool = Field(
         default=False,
         description="Whether the teacher also makes runs that the students repeat, as with `method: teacher-runs`, and "

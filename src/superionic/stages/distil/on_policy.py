@@ -6,6 +6,7 @@ A part of the stage *distil*.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ase import Atoms
@@ -16,6 +17,7 @@ from superionic.execution.task import Task
 from superionic.results.student import (
     DistilResult,
     EqualRuns,
+    Exploration,
     LearnedFrom,
     OnPolicyGate,
     OwnRunComparison,
@@ -35,10 +37,11 @@ from superionic.stages.base import (
 )
 from superionic.stages.distil.data import ComparedRun, LabelledBatch, teacher_run
 from superionic.stages.distil.gate import compared
-from superionic.stages.distil.learning import FinishedStudent, Fit, train
-from superionic.stages.distil.own_frames import gate_runs, seen_runs, verdict_of
+from superionic.stages.distil.learning import Dataset, FinishedStudent, Fit, train
+from superionic.stages.distil.own_frames import BrokenRun, gate_runs, last_frames, seen_runs, verdict_of
 from superionic.stages.distil.rounds import dataset_of, errors_of_round, labels_of_runs, runs_of
 from superionic.stages.distil.seeds import Seeds, Start, seeds_of, starts_of
+from superionic.training.metrics import ErrorMetrics
 
 if TYPE_CHECKING:
     from superionic.settings.distil import ResolvedDistil
@@ -90,13 +93,20 @@ def run(
             "no ordering could be relaxed in the cell of its crystal", failures, where=bench.stage, fix=fix
         )
     seeds = seeds_of(settings, bench, starts, teacher, cheap)
-    labels, dropped = _labelled(bench, seeds.labels, failures)
-    if not labels:
+    course = _Course(settings, bench, teacher, failures)
+    course.seeds = course.labelled(seeds.labels)
+    if not course.seeds:
         fix = "see `superionic status` for the reasons"
         raise StageError("the teacher could label none of the seeds", where=bench.stage, fix=fix)
-    now, rounds, lost = _learn(settings, bench, starts, labels, teacher, per_round, failures)
-    dropped += lost
-    seen = seen_runs(bench, gate_runs(settings, bench, gated, now.students, teacher))
+    now = course.learn(starts, per_round)
+    seen = seen_runs(bench, gate_runs(settings, bench, gated, now.students, teacher), settings.timestep_fs)
+    for repair in range(1, own.repairs + 1):
+        repaired = course.repair(repair, seen.broken, now)
+        if repaired is None:
+            break
+        now = repaired
+        runs = gate_runs(settings, bench, gated, now.students, teacher, repair)
+        seen = seen_runs(bench, runs, settings.timestep_fs)
     equal, failed = _equal_runs(settings, bench, lowest, now, teacher, failures)
     verdict = verdict_of(settings, bench, seen, now.students, equal, failed)
     judged = bench.runner.one(verdict)
@@ -123,8 +133,8 @@ def run(
             EqualRuns(run.candidate.ordering, run.temperature_K, task.key, bench.runner.one(task))
             for run, task in equal
         ),
-        learned_from=_learned_from(seeds, dropped, data.n, data.n_groups, gate.labels, data.notes),
-        rounds=tuple(rounds),
+        learned_from=_learned_from(seeds, course.dropped, data.n, data.n_groups, gate.labels, data.notes),
+        rounds=tuple(course.rounds),
         members=tuple(
             Student(outcome.task.key, outcome.value.n_train, outcome.value.n_validation, outcome.value.history)
             for outcome in bench.runner.gather(now.finished)
@@ -136,54 +146,90 @@ def run(
     return result, now.finished
 
 
-def _labelled(
-    bench: Workbench, tasks: Sequence[Task[LabelledBatch]], failures: list[Failure]
-) -> tuple[list[Task[LabelledBatch]], int]:
-    """Have labels made; returns the batches that were, and how many structures they dropped. Notes failures."""
-    outcomes = bench.runner.gather(tasks)
-    failures += failures_of(outcomes)
-    good = [outcome for outcome in outcomes if outcome.ok]
-    filled = [outcome.task for outcome in good if len(outcome.value.set)]
-    return filled, sum(len(outcome.value.dropped) for outcome in good)
+@dataclass
+class _Course:
+    """The course of learning: labels so far, the rounds, and what failed.
 
+    Attributes
+    ----------
+    failures
+        Calculations that failed.
+    seeds, own
+        Batches of labels of the seeds, and of frames of the students' own runs.
+    rounds
+        What the students did in each round.
+    dropped
+        Structures without a label that can be used.
+    """
 
-def _learn(
-    settings: ResolvedDistil,
-    bench: Workbench,
-    starts: Sequence[Start],
-    seeds: Sequence[Task[LabelledBatch]],
-    teacher: ChosenPotential,
-    per_round: int,
-    failures: list[Failure],
-) -> tuple[Fit, list[Round], int]:
-    """Go through the rounds and train anew at the end; returns the fit, the rounds, and how many labels dropped out."""
-    count = min(settings.on_policy.runs, max(1, per_round // (_FEWEST_PER_RUN * settings.students)))
-    per_run = max(_FEWEST_PER_RUN, per_round // (count * settings.students))
-    own: list[Task[LabelledBatch]] = []
-    rounds: list[Round] = []
-    dropped = 0
-    before: Fit | None = None
-    for number in range(settings.on_policy.rounds):
-        dataset = dataset_of(settings, bench, seeds, own, f"round {number}")
-        epochs = settings.epochs if before is None else settings.refit_epochs
-        before = train(settings, bench, dataset, teacher, f"round {number}", epochs, before)
-        runs = runs_of(settings, bench, starts, before.students, number, count)
-        requested, runs = labels_of_runs(settings, bench, runs, before.students, teacher, number, per_run)
-        labels, lost = _labelled(bench, requested.tasks, failures)
-        good = {task.key for task in labels}
-        errors = bench.runner.gather(errors_of_round(bench, requested, good, before.students, number))
-        failures += failures_of(errors)
-        own += labels
-        dropped += lost
-        new = sum(len(bench.runner.one(task).set) for task in labels)
-        structures = bench.runner.one(dataset).n
-        metrics = tuple(outcome.value for outcome in errors if outcome.ok)
-        rounds.append(Round(number, structures, tuple(run.seen for run in runs), new, metrics))
-    dataset = dataset_of(settings, bench, seeds, own, "at the end")
-    # A refit ends worse than a training anew on the same labels, whose form follows from all of them.
-    last = train(settings, bench, dataset, teacher, "at the end", settings.on_policy.final_epochs, None)
-    bench.runner.gather(last.finished)
-    return last, rounds, dropped
+    settings: ResolvedDistil
+    bench: Workbench
+    teacher: ChosenPotential
+    failures: list[Failure]
+    seeds: list[Task[LabelledBatch]] = field(default_factory=list)
+    own: list[Task[LabelledBatch]] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
+    dropped: int = 0
+
+    def labelled(self, tasks: Sequence[Task[LabelledBatch]]) -> list[Task[LabelledBatch]]:
+        """Have labels made; return the batches that have some."""
+        outcomes = self.bench.runner.gather(tasks)
+        self.failures += failures_of(outcomes)
+        good = [outcome for outcome in outcomes if outcome.ok]
+        self.dropped += sum(len(outcome.value.dropped) for outcome in good)
+        return [outcome.task for outcome in good if len(outcome.value.set)]
+
+    def learn(self, starts: Sequence[Start], per_round: int) -> Fit:
+        """Go through the rounds, and train anew at the end."""
+        settings, bench = self.settings, self.bench
+        count = min(settings.on_policy.runs, max(1, per_round // (_FEWEST_PER_RUN * settings.students)))
+        per_run = max(_FEWEST_PER_RUN, per_round // (count * settings.students))
+        before: Fit | None = None
+        for number in range(settings.on_policy.rounds):
+            dataset = dataset_of(settings, bench, self.seeds, self.own, f"round {number}")
+            epochs = settings.epochs if before is None else settings.refit_epochs
+            before = train(settings, bench, dataset, self.teacher, f"round {number}", epochs, before)
+            runs = runs_of(settings, bench, starts, before.students, number, count)
+            requested, runs = labels_of_runs(settings, bench, runs, before.students, self.teacher, number, per_run)
+            labels = self.labelled(requested.tasks)
+            good = {task.key for task in labels}
+            errors = bench.runner.gather(errors_of_round(bench, requested, good, before.students, number))
+            self.failures += failures_of(errors)
+            metrics = tuple(outcome.value for outcome in errors if outcome.ok)
+            self._end(dataset, tuple(run.seen for run in runs), labels, metrics)
+        return self._anew("at the end")
+
+    def repair(self, number: int, broken: Sequence[BrokenRun], fit: Fit) -> Fit | None:
+        """Let the teacher label how runs for the gate ended early, and train anew; None where nothing can be learned.
+
+        Such runs are the first in cells as large as those of production, where ions can crowd as in no smaller one.
+        """
+        labels = self.labelled(last_frames(self.settings, self.bench, broken, number, self.teacher))
+        if not labels:
+            return None
+        self._end(fit.dataset, tuple(each.seen for each in broken), labels, ())
+        return self._anew(f"with repair {number}")
+
+    def _end(
+        self,
+        dataset: Task[Dataset],
+        seen: tuple[Exploration, ...],
+        labels: Sequence[Task[LabelledBatch]],
+        errors: tuple[ErrorMetrics, ...],
+    ) -> None:
+        """Note a round, and add its labels to the others."""
+        one = self.bench.runner.one
+        new = sum(len(one(task).set) for task in labels)
+        self.rounds.append(Round(len(self.rounds), one(dataset).n, seen, new, errors))
+        self.own += labels
+
+    def _anew(self, tail: str) -> Fit:
+        # A refit ends worse than a training anew on the same labels, whose form follows from all of them.
+        settings = self.settings
+        dataset = dataset_of(settings, self.bench, self.seeds, self.own, tail)
+        last = train(settings, self.bench, dataset, self.teacher, tail, settings.on_policy.final_epochs, None)
+        self.bench.runner.gather(last.finished)
+        return last
 
 
 def _equal_runs(

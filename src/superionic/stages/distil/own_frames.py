@@ -17,13 +17,14 @@ from superionic.dynamics.md import Segment
 from superionic.dynamics.monitors import Limits
 from superionic.execution.runner import Failure
 from superionic.execution.task import Context, Task, task
-from superionic.results.student import OwnJudgement, RunComparison
-from superionic.stages.base import Candidate, ChosenPotential, Workbench, failures_of, load
+from superionic.results.student import Exploration, OwnJudgement, RunComparison
+from superionic.stages.base import Candidate, ChosenPotential, FloatArray, IntArray, Workbench, failures_of, load
 from superionic.stages.chains import Phase, chain, md_settings
-from superionic.stages.distil.data import ComparedRun, LabelledBatch, frames_of, labels_of
+from superionic.stages.distil.data import ComparedRun, LabelledBatch, frames_of, labels_of, wrapped
 from superionic.stages.distil.gate import equal_run_criteria, judgement, merge_task, predictions_of
+from superionic.stages.distil.learning import exploration_of
 from superionic.training.dataset import Targets
-from superionic.training.distillation import PackedSet, PackedStructures, PackedTargets, evenly
+from superionic.training.distillation import PackedSet, PackedStructures, PackedTargets, evenly, pack_structures
 from superionic.training.metrics import errors
 from superionic.training.on_policy import OnPolicyLimits, bulk_modulus_GPa, compare_own_frames, on_policy_criteria
 from superionic.training.parity import Criterion, DiffusivityPair, Verdict, transfer_error
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 _FEWEST_FRAMES = 2
 _FRAMES_OF_MODULUS = 5
 _DISCARD_FRACTION = 0.3
+_END_FS = 2000.0
+"""A run goes astray within this time before it ends."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,12 @@ def gate_runs(
     candidates: Sequence[Candidate],
     students: Sequence[ChosenPotential],
     teacher: ChosenPotential,
+    repairs: int = 0,
 ) -> list[GateRun]:
-    """Build a run of each student and ordering at each end of the temperatures, and the labels of its frames."""
+    """Build a run of each student and ordering at each end of the temperatures, and the labels of its frames.
+
+    ``repairs`` counts how often the students have learned from such runs before.
+    """
     own = settings.on_policy
     limits = Limits(
         extrapolation_every=max(1, round(settings.explore.check_every_fs / settings.timestep_fs)),
@@ -84,7 +91,8 @@ def gate_runs(
     for candidate in candidates:
         for temperature in dict.fromkeys((settings.temperatures_K[0], settings.temperatures_K[-1])):
             for member, student in enumerate(students, 1):
-                label = f"gate run of {candidate.id} {temperature:g} K by student {member}"
+                again = f" after repair {repairs}" if repairs else ""
+                label = f"gate run of {candidate.id} {temperature:g} K by student {member}{again}"
                 npt = md_settings(settings, temperature, "npt", cell_motion=settings.cell_motion)
                 nvt = md_settings(settings, temperature, "nvt")
                 longest, half = settings.segment_ps, 0.5 * own.gate_ps
@@ -110,6 +118,15 @@ def gate_runs(
 
 
 @dataclass(frozen=True)
+class BrokenRun:
+    """A run for the gate that ended early: the segments that it has, and how far it came."""
+
+    run: GateRun
+    good: tuple[Task[Segment], ...]
+    seen: Exploration
+
+
+@dataclass(frozen=True)
 class SeenRuns:
     """The gate's runs as they came out.
 
@@ -121,6 +138,8 @@ class SeenRuns:
         How many there were to be.
     failures
         Calculations that failed.
+    broken
+        Those that ended early.
     ended
         Of each run that ended early or has too few labels: its name and why.
     flags
@@ -130,20 +149,23 @@ class SeenRuns:
     runs: tuple[GateRun, ...]
     n_runs: int
     failures: tuple[Failure, ...]
+    broken: tuple[BrokenRun, ...]
     ended: tuple[str, ...]
     flags: tuple[str, ...]
 
 
-def seen_runs(bench: Workbench, runs: Sequence[GateRun]) -> SeenRuns:
+def seen_runs(bench: Workbench, runs: Sequence[GateRun], timestep_fs: float) -> SeenRuns:
     """Have the runs made and their frames labelled; those that ended early are not labelled."""
     outcomes = iter(bench.runner.gather([segment for run in runs for segment in run.segments]))
     sound: list[GateRun] = []
     failures: list[Failure] = []
+    broken: list[BrokenRun] = []
     ended: list[str] = []
     flags: list[str] = []
     for run in runs:
         reason = None
-        for outcome in [next(outcomes) for _ in run.segments]:
+        of_run = [next(outcomes) for _ in run.segments]
+        for outcome in of_run:
             if outcome.failure is not None:
                 failures.append(outcome.failure)
                 reason = reason or outcome.failure.reason
@@ -154,6 +176,8 @@ def seen_runs(bench: Workbench, runs: Sequence[GateRun]) -> SeenRuns:
             sound.append(run)
         else:
             ended.append(f"{run.name}: {reason}")
+            seen = exploration_of(run.candidate, run.member - 1, of_run, timestep_fs, run.temperature_K)
+            broken.append(BrokenRun(run, *seen))
     labels = bench.runner.gather([label for run in sound for label in run.labels])
     failures += failures_of(labels)
     counts = {outcome.task.key: len(outcome.value.set) for outcome in labels if outcome.ok}
@@ -164,7 +188,35 @@ def seen_runs(bench: Workbench, runs: Sequence[GateRun]) -> SeenRuns:
             labelled.append(run)
         else:
             ended.append(f"{run.name}: the teacher could not label its frames")
-    return SeenRuns(tuple(labelled), len(runs), tuple(failures), tuple(ended), tuple(dict.fromkeys(flags)))
+    return SeenRuns(
+        runs=tuple(labelled),
+        n_runs=len(runs),
+        failures=tuple(failures),
+        broken=tuple(broken),
+        ended=tuple(ended),
+        flags=tuple(dict.fromkeys(flags)),
+    )
+
+
+def last_frames(
+    settings: ResolvedDistil, bench: Workbench, broken: Sequence[BrokenRun], repair: int, teacher: ChosenPotential
+) -> list[Task[LabelledBatch]]:
+    """Build the tasks in which the teacher labels the last frames of runs that ended early, for a repair."""
+    count = settings.on_policy.repair_frames
+    made = []
+    for each in broken:
+        if each.good:
+            label = f"the end of {each.run.name} before repair {repair}"
+            call = last_frames_task.of(
+                cells=[segment.result.cells_A for segment in each.good],
+                numbers=each.good[0].result.state.numbers,
+                positions=[segment.result.positions_A for segment in each.good],
+                count=count,
+                within=max(count, round(_END_FS / settings.save_every_fs)),
+                group=label,
+            )
+            made += labels_of(settings, bench, label, bench.task(label, call), count, teacher)
+    return made
 
 
 def labels_in(bench: Workbench, run: GateRun) -> Task[PackedSet]:
@@ -216,6 +268,25 @@ def verdict_of(
 
 
 # ---- task functions -----------------------------------------------------------------------------------------------
+
+
+@task(version=1)
+def last_frames_task(
+    _context: Context,
+    *,
+    cells: Sequence[FloatArray],
+    numbers: IntArray,
+    positions: Sequence[FloatArray],
+    count: int,
+    within: int,
+    group: str,
+) -> PackedStructures:
+    """Take frames from the end of a run, the denser the nearer to it: there the potential led the run astray."""
+    all_positions, all_cells = np.concatenate(positions), np.concatenate(cells)
+    frames = len(all_positions)
+    back = np.rint((min(within, frames) - 1) * np.linspace(0.0, 1.0, min(count, frames)) ** 2).astype(int)
+    chosen = sorted({frames - 1 - int(each) for each in back})
+    return pack_structures(wrapped(numbers, all_positions, all_cells, chosen), [group] * len(chosen))
 
 
 @dataclass(frozen=True)
