@@ -79,8 +79,10 @@ def test_a_failed_calculation_is_data_and_fails_what_reads_it(make):
     bad = task("bad", "calculation_fails", reason="did not converge")
     after = task("after", amount=1.0, inputs={"terms": [bad["sum"]]})
     good = task("good", amount=1.0)
+    last = task("last", amount=1.0, inputs={"terms": [after["sum"]]})
     with local_executor(Slots(2)) as executor:
-        outcomes = make(executor).gather([bad, after, good])
+        *outcomes, end = make(executor).gather([bad, after, good, last])
+        assert end.failure.reason == "bad failed: did not converge"  # the first of the chain, not the whole of it
         assert outcomes[0].failure.reason == "did not converge"
         assert outcomes[1].failure.reason == "bad failed: did not converge"
         assert outcomes[2].value["sum"] == 1.0

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
 from superionic.campaign.explain import Descriptor, descriptor_of
+from superionic.execution.store import StoredFailure
+from superionic.report.words import plural
 
 if TYPE_CHECKING:
     from superionic.campaign.file.schema import CampaignFile
@@ -79,7 +82,8 @@ class Status:
     Attributes
     ----------
     failures
-        Stage, label and reason of each calculation that ended without a result.
+        Stage, label and reason of each calculation that ended without a result; those that only needed one of these
+        are counted in its reason.
     trouble
         Why a run cannot go on, e.g. because every label failed; None if it can.
     owner
@@ -137,17 +141,26 @@ def make_status(
             pace = replace(pace, cpu_left_s=None, left_s=None)
         n_failed, n_running = (sum(task.key in keys for task in tasks) for keys in (failed, running))
         stages.append(StageStatus(stage, state, len(done), n_failed, len(to_do), n_running, **vars(pace)))
-    failures = [
-        (task.stage, task.label, str(getattr(store.load(key), "reason", "unknown")))
-        for key, task in everything.items()
-        if key in failed
-    ]
+    failures = _first_failures([(task, store.load(key)) for key, task in everything.items() if key in failed])
     waiting = []
     for task in pending:
         is_running = task.key in running
         reason = _RUNNING if is_running else why_pending(task, records, ledger, store, missing)
         waiting.append(Pending(task.stage, task.label, task.key, reason))
     return Status(tuple(stages), tuple(waiting), tuple(failures), None if trouble is None else str(trouble), owner)
+
+
+def _first_failures(failed: Sequence[tuple[Task[Any], Any]]) -> list[tuple[str, str, str]]:
+    """Return stage, label and reason of the tasks that failed themselves, with how many were given up for each."""
+    kept = [(task, each) for task, each in failed if isinstance(each, StoredFailure)]
+    given_up = Counter(each.because_of for _, each in kept)
+    rows = []
+    for task, each in kept:
+        if each.because_of is None:
+            after = given_up[task.label]
+            tail = f" (and {plural(after, 'task')} that need{'s' if after == 1 else ''} it)" if after else ""
+            rows.append((task.stage, task.label, f"{each.reason}{tail}"))
+    return rows
 
 
 def _state(stage: str, flow: Flow, *, is_over: bool, is_stuck: bool) -> str:

@@ -169,8 +169,8 @@ class Dispatch:
             failed = next((d for d in task.dependencies() if self._store.outcome(d.key) == "failure"), None)
             if failed is not None:
                 self._ledger.started(task.key, task.stage, task.label)
-                reason = f"{failed.label} failed: {self._store.load(failed.key).reason}"
-                self._record_failure(task, StoredFailure(reason, {}), {})
+                failure: StoredFailure = self._store.load(failed.key)
+                self._record_failure(task, failure.of_dependent(failed.label), {})
                 continue
             try:
                 self._running[self._submit(task)] = task

@@ -49,12 +49,26 @@ _VERIFIED: Final = "verified.txt"
 _Stamp = tuple[int, int]
 
 
+_BECAUSE_OF: Final = "because_of"
+
+
 @dataclass(frozen=True)
 class StoredFailure:
     """A calculation that ended without a result, and why."""
 
     reason: str
     details: Mapping[str, Any]
+
+    def of_dependent(self, label: str) -> StoredFailure:
+        """Return the failure of a task that reads this one, of a label: the first that failed and why, however far."""
+        if self.because_of is not None:
+            return self
+        return StoredFailure(f"{label} failed: {self.reason}", {_BECAUSE_OF: label})
+
+    @property
+    def because_of(self) -> str | None:
+        """Label of the task that failed first, where this one only reads it; None where it failed itself."""
+        return self.details.get(_BECAUSE_OF)
 
 
 @dataclass(frozen=True)
