@@ -79,6 +79,16 @@ def test_close_contacts_show_every_kind_of_pair_at_the_wanted_distance(salt):
     assert seen == set(usual)
 
 
+def test_kinds_of_pairs_go_on_in_turn_from_one_structure_to_the_next(salt):
+    def kinds(count, before):
+        made = close_contacts(salt, count, np.random.default_rng(1), rattle_A=0.0, first_kind=before)
+        moved = [np.flatnonzero(np.linalg.norm(atoms.positions - salt.positions, axis=1) > 1e-9) for atoms in made]
+        return ["-".join(sorted(atoms.symbols[k] for k in pair)) for atoms, pair in zip(made, moved, strict=True)]
+
+    # Two contacts of each of three structures are all three kinds, twice; each for itself had the same two of them.
+    assert [*kinds(2, 0), *kinds(2, 2), *kinds(2, 4)] == ["Li-Li", "Cl-Li", "Cl-Cl"] * 2
+
+
 def test_no_contacts_where_no_atoms_are_near():
     far = Atoms("LiCl", [[0, 0, 0], [9, 9, 9]], cell=[20, 20, 20], pbc=True)
     assert close_contacts(far, 3, np.random.default_rng(0)) == []

@@ -148,7 +148,11 @@ class DistilOnPolicy(Section):
     rattles_A: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = Field(
         default=(0.03, 0.1, 0.2, 0.3), description="Standard deviations of their rattling in Å, taking turns."
     )
-    contacts: CountOrZero = Field(default=14, description="Seeds in all in which one pair of atoms is pushed together.")
+    contacts: CountOrZero = Field(
+        default=24,
+        description="Seeds in all in which one pair of atoms is pushed together. The kinds of pairs, n(n + 1)/2 of n "
+        "elements, take turns: where one is missing, a student has holes.",
+    )
     seed_potential: str | None = Field(
         default=None,
         description="Entry of `potentials` that relaxes the seeds and runs their molecular dynamics, such as a cheap "

@@ -94,6 +94,7 @@ def close_contacts(
     *,
     fractions: tuple[float, float] = (0.55, 0.95),
     rattle_A: float = 0.1,
+    first_kind: int = 0,
 ) -> list[Atoms]:
     """Push one pair of atoms together in each of some copies of a structure.
 
@@ -109,6 +110,8 @@ def close_contacts(
         Smallest and largest fraction.
     rattle_A
         Standard deviation of the displacements of all other atoms, in Å.
+    first_kind
+        How many contacts other structures have had: the kinds go on in turn from there.
 
     Returns
     -------
@@ -123,7 +126,7 @@ def close_contacts(
     kinds = sorted({(min(kind), max(kind)) for kind in kinds})
     made: list[Atoms] = []
     for number in range(count if kinds else 0):
-        a, b = kinds[number % len(kinds)]
+        a, b = kinds[(first_kind + number) % len(kinds)]
         of_kind = np.flatnonzero(once & (((first == a) & (second == b)) | ((first == b) & (second == a))))
         pair = int(rng.choice(of_kind))
         vector = pairs.vectors_A[pair]

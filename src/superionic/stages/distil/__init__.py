@@ -243,9 +243,10 @@ def _first_data(
         labels += labels_of(settings, bench, run.name, frames, snapshots, teacher)
     counts = (lowered(data.distorted), lowered(data.contacts))
     cycles = lowered(data.relax_cycles)
-    for candidate in lowest:
+    for number, candidate in enumerate(lowest):
         if sum(counts):
-            frames = distorted(settings, bench, candidate.id, candidate.structure, settings.supercell, counts)
+            of_cell = (candidate.id, candidate.structure, settings.supercell)
+            frames = distorted(settings, bench, *of_cell, counts, contacts_before=number * counts[1])
             labels += labels_of(settings, bench, f"distorted {candidate.id}", frames, sum(counts), teacher)
         if cycles:
             labels.append(rattled(settings, bench, candidate, cycles, teacher))

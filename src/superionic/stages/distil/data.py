@@ -167,8 +167,12 @@ def distorted(
     supercell: Rows,
     counts: tuple[int, int],
     word: str = "",
+    contacts_before: int = 0,
 ) -> Task[PackedStructures]:
-    """Build the task that distorts a structure; ``counts`` are of distorted ones and of close contacts."""
+    """Build the task that distorts a structure.
+
+    ``counts`` are of distorted ones and of close contacts, ``contacts_before`` of contacts that other structures have.
+    """
     data = settings.data
     tail = f" {word}" if word else ""
     return bench.task(
@@ -183,6 +187,7 @@ def distorted(
             max_strain=data.max_strain,
             rattles_A=data.rattles_A,
             contacts=counts[1],
+            contacts_before=contacts_before,
             contact_fractions=(data.contact_fractions[0], data.contact_fractions[1]),
         ),
     )
@@ -283,7 +288,7 @@ def frames_task(
     return pack_structures(structures, [f"{group}{PART_OF_RUN}{part}" for part in parts])
 
 
-@task(version=1)
+@task(version=2)
 def distort_task(
     _context: Context,
     *,
@@ -296,6 +301,7 @@ def distort_task(
     max_strain: float,
     rattles_A: Sequence[float],
     contacts: int,
+    contacts_before: int,
     contact_fractions: tuple[float, float],
 ) -> PackedStructures:
     """Distort a structure, and push pairs of its atoms together; each result is a group by itself."""
@@ -305,7 +311,7 @@ def distort_task(
         repeated, distorted, rng, volumes=volumes, max_strain=max_strain, rattles_A=rattles_A
     )
     groups = [f"{group} distorted {number + 1}" for number in range(len(structures))]
-    close = close_contacts(repeated, contacts, rng, fractions=contact_fractions)
+    close = close_contacts(repeated, contacts, rng, fractions=contact_fractions, first_kind=contacts_before)
     groups += [f"{group} contact {number + 1}" for number in range(len(close))]
     return pack_structures([*structures, *close], groups)
 

@@ -152,6 +152,7 @@ def seeds_of(
     contacts = min(own.contacts, max(0, left) // 4)
     shares = [_share(left - contacts, index, len(seeded)) for index in range(len(seeded))]
     close = [_share(contacts, index, len(seeded)) for index in range(len(seeded))]
+    before = 0
     for start, distorted, near in zip(seeded, shares, close, strict=True):
         name = start.candidate.id
         frames = bench.task(
@@ -166,9 +167,11 @@ def seeds_of(
                 max_strain=own.max_strain,
                 rattles_A=own.rattles_A,
                 contacts=near,
+                contacts_before=before,
                 contact_fractions=(settings.data.contact_fractions[0], settings.data.contact_fractions[1]),
             ),
         )
+        before += near
         labels += labels_of(settings, bench, f"seeds of {name}", frames, distorted + near + 2, teacher)
     return Seeds(tuple(starts), tuple(labels), sum(shares), sum(close), frames_asked, 2 * len(seeded))
 
@@ -224,7 +227,7 @@ def seed_task(
     return SeedStructure(make_supercell(bare, np.array(supercell)), volumes[0] * min(own), volumes[1] * max(own))
 
 
-@task(version=1)
+@task(version=2)
 def seed_structures_task(
     _context: Context,
     *,
@@ -237,9 +240,13 @@ def seed_structures_task(
     max_strain: float,
     rattles_A: Sequence[float],
     contacts: int,
+    contacts_before: int,
     contact_fractions: tuple[float, float],
 ) -> PackedStructures:
-    """Distort an ordering within the window of volumes, and push pairs of its atoms together; each is a group."""
+    """Distort an ordering within the window of volumes, and push pairs of its atoms together; each is a group.
+
+    Orderings have a contact or two each, so the kinds of pairs go on in turn from one ordering to the next.
+    """
     from ase.build import make_supercell
 
     rng = np.random.default_rng(random_seed)
@@ -248,7 +255,8 @@ def seed_structures_task(
     volume = float(seed.atoms.get_volume()) / len(seed.atoms)
     window = (seed.low_A3_per_atom / volume, seed.high_A3_per_atom / volume)
     made = distorted_structures(seed.atoms, distorted, rng, volumes=window, max_strain=max_strain, rattles_A=rattles_A)
-    close = close_contacts(seed.atoms, contacts, rng, fractions=contact_fractions)
+    fractions, before = contact_fractions, contacts_before
+    close = close_contacts(seed.atoms, contacts, rng, fractions=fractions, first_kind=before)
     groups = [f"{group} as relaxed", f"{group} at the crystal's cell"]
     groups += [f"{group} distorted {number + 1}" for number in range(len(made))]
     groups += [f"{group} contact {number + 1}" for number in range(len(close))]
