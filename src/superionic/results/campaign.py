@@ -138,7 +138,7 @@ class CrystalSummary:
                 CrystalSites(
                     name=each.name,
                     position=f"{each.multiplicity}{each.wyckoff}",
-                    occupancies=each.species,
+                    occupancies=dict(each.species),
                     vacancy=each.vacancy,
                     charge=sum(amount * oxidation_states[species] for species, amount in each.species.items()),
                     fractional=tuple(crystal.sites[index].fractional for index in each.sites),
