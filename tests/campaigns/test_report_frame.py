@@ -154,7 +154,8 @@ def test_what_has_not_run_is_said_and_breaks_nothing(any_campaign):
     words = " ".join(block.words for section in sections for block in section.blocks if hasattr(block, "words"))
     assert "This campaign has no results yet." in words
     assert "There is no conductivity, activation energy or stability to report yet." in words
-    assert not any(section.plots for section in sections)
+    drawn = [plot.key for section in sections for plot in section.plots]
+    assert drawn == [f"crystal_{crystal.name}" for crystal in nothing.crystals]
 
 
 def test_the_same_results_make_the_same_bytes_in_another_process(monte_carlo, tmp_path):
@@ -203,6 +204,7 @@ def test_what_the_next_report_does_not_have_is_removed(monte_carlo, tmp_path):
     assert not (tmp_path / "structures").exists()
     assert sorted(path.stem for path in (tmp_path / "figures").iterdir()) == [
         "cells",
+        "crystal_p-3m1",
         "hull",
         "mine",
         "published_values",
