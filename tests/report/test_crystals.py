@@ -51,11 +51,20 @@ def test_nasicon_has_octahedra_and_tetrahedra_and_shares_of_each_site():
         ]
         assert low < min(inside)
         assert max(inside) < high
+    names = {markers.label: markers for markers in drawn(results).markers}
+    assert {label.split("(")[1].rstrip(")") for label in names} == {"6b", "18e", "12c", "36f"}
     mixed = next(markers for markers in drawn(results).markers if "Si" in markers.label)
     assert mixed.marker == "diamond"
     assert mixed.filled
     sodium = [markers for markers in drawn(results).markers if markers.label.startswith("Na")]
     assert all(not markers.filled for markers in sodium)
+
+
+def test_positions_have_their_conventional_names_in_a_primitive_cell_too():
+    crystal = read_crystal(EXAMPLES / "nasicon/nasicon_r-3c.cif").primitive()
+    summary = CrystalSummary.of(crystal, name="c", source="", primitive=True, oxidation_states=STATES)
+    assert [sites.position for sites in summary.sites] == ["6b", "18e", "12c", "18e", "36f", "36f"]
+    assert [len(sites.fractional) for sites in summary.sites] == [2, 6, 4, 6, 12, 12]
 
 
 def test_the_file_of_sites_has_every_site_of_the_cell_with_its_occupancies():

@@ -324,14 +324,13 @@ def surface_json(surface: Surface, height: int) -> dict[str, Any]:
         data.append(trace)
     corners = np.array(cell_edges(surface.cell_A)).reshape(-1, 3)
     extents = corners.max(axis=0) - corners.min(axis=0)
-    size = 1.5 if surface.volume is None else 1.9
     layout = _layout(height) | {
         "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
         "showlegend": False,
         "scene": {
             **{f"{axis}axis": {"visible": False} for axis in "xyz"},
             "aspectmode": "manual",
-            "aspectratio": dict(zip("xyz", (size * extents / extents.max()).tolist(), strict=True)),
+            "aspectratio": dict(zip("xyz", (1.9 * extents / extents.max()).tolist(), strict=True)),
             "camera": {"projection": {"type": "orthographic"}, "eye": {"x": 1.5, "y": 1.2, "z": 0.7}},
         },
     }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
+
+import numpy as np
 
 from superionic.execution.codec import plain_json, to_tree
 from superionic.results.cells import CellComparison
@@ -31,6 +33,8 @@ from superionic.structures.crystal.disordered import DisorderedCrystal
 from superionic.structures.crystal.refined_cell import RefinedCell
 
 R = TypeVar("R", bound=StageResult)
+_LATTICE_POINTS: Final = {"P": 1, "A": 2, "B": 2, "C": 2, "I": 2, "R": 3, "F": 4}
+"""Of a conventional cell, by its centring."""
 Severity = Literal["info", "caution", "warning"]
 Status = Literal["complete", "incomplete", "student failed parity", "refused: student failed parity"]
 
@@ -63,7 +67,7 @@ class CrystalSites:
     name
         Label of the site in its file.
     position
-        Wyckoff position: multiplicity and letter, such as ``"4h"``.
+        Wyckoff position: its sites in the conventional cell and its letter, such as ``"4h"``.
     occupancies
         Occupancy of each species on each of the sites.
     vacancy
@@ -126,6 +130,9 @@ class CrystalSummary:
         oxidation_states: Mapping[str, float],
     ) -> CrystalSummary:
         """Describe a crystal, of whose cell, or primitive cell, supercells are made."""
+        # Wyckoff positions are named by their sites in the conventional cell, whatever the cell of the crystal is.
+        points = sum(np.array_equal(rotation, np.eye(3)) for rotation in crystal.rotations)
+        times = _LATTICE_POINTS.get(crystal.spacegroup_symbol[:1], 1) / max(1, points)
         return cls(
             name=name,
             formula=crystal.formula,
@@ -137,7 +144,7 @@ class CrystalSummary:
             sites=tuple(
                 CrystalSites(
                     name=each.name,
-                    position=f"{each.multiplicity}{each.wyckoff}",
+                    position=f"{round(times * each.multiplicity)}{each.wyckoff}",
                     occupancies=dict(each.species),
                     vacancy=each.vacancy,
                     charge=sum(amount * oxidation_states[species] for species, amount in each.species.items()),
