@@ -188,6 +188,15 @@ def test_few_labels_and_a_pressure_that_is_off_are_said():
         assert "5 labels decide little" in advice.reason
 
 
+@pytest.mark.engine("chgnet")
+def test_a_candidate_may_have_dispersion(labels):
+    file, _ = labels
+    found = evaluate_models(["chgnet", "chgnet+d3bj"], [file])
+    plain, corrected = found.rows
+    assert corrected.errors.mae_force_meV_per_A == pytest.approx(plain.errors.mae_force_meV_per_A, rel=1e-3)
+    assert any(note.startswith("chgnet+d3bj has D3(BJ), the labels have no dispersion") for note in found.notes)
+
+
 def test_dispersion_that_the_labels_lack_is_added_for_a_potential_that_has_it(labels, monkeypatch):
     pytest.importorskip("dftd3")
     file, _ = labels

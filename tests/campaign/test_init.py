@@ -86,6 +86,11 @@ def test_a_name_stands_for_the_most_accurate_model_a_model_or_a_file(shared, tmp
     assert named_entry("sevennet:7net-0") == {"engine": "sevennet", "model": "7net-0"}
     assert named_entry("nep89") == named_entry("nep:nep89") == {"engine": "nep", "model": "nep89"}
     assert named_entry("pair") == {"engine": "pair"}
+    assert named_entry("sevennet:7net-0+d3bj") == {"engine": "sevennet", "model": "7net-0", "dispersion": "d3bj"}
+    text = draft_campaign(CIF, folder=tmp_path, potential="sevennet+d3bj")
+    assert "{engine: sevennet, model: 7net-l3i5, dispersion: d3bj}" in text
+    with pytest.raises(PotentialError, match="functional"):
+        named_entry("nep89+d3bj")
     with pytest.raises(PotentialError, match="no model 'nope'") as caught:
         named_entry("sevennet:nope", where="--teacher")
     assert caught.value.where == "--teacher"

@@ -44,6 +44,7 @@ class FirstPotential:
         return str(self.entry["engine"]) + ("" if which is None else f":{which}")
 
 
+_D3BJ: Final = "+d3bj"
 _FALLBACK: Final = {"engine": "sevennet", "model": "7net-l3i5"}
 """The most accurate model whose weights come with its package."""
 
@@ -95,7 +96,8 @@ def named_entry(name: str, *, where: str = "--potential") -> dict[str, Any]:
     name
         ``ENGINE``: its most accurate model, as far as errors were measured, else its default. ``ENGINE:MODEL``.
         ``ENGINE:FILE``: where neither the file nor the record of its checksum states the convention of its energies,
-        they get one of their own. Or the name of an engine of data, such as ``nep89``.
+        they get one of their own. Or the name of an engine of data, such as ``nep89``. Each with ``+d3bj`` at its end
+        to add that dispersion.
     where
         What is wrong if the name is, for messages.
 
@@ -106,6 +108,10 @@ def named_entry(name: str, *, where: str = "--potential") -> dict[str, Any]:
     """
     from superionic.campaign.prepare import choose_potential
 
+    if name.endswith(_D3BJ):
+        entry = named_entry(name.removesuffix(_D3BJ), where=where) | {"dispersion": _D3BJ[1:]}
+        choose_potential(name, entry["engine"], entry.get("model"), _without(entry, "engine", "model"), where=where)
+        return entry
     if name in DATA:
         return {"engine": DATA[name].engine, "model": name}
     engine, _, which = name.partition(":")
@@ -124,6 +130,10 @@ def named_entry(name: str, *, where: str = "--potential") -> dict[str, Any]:
         raise PotentialError(f"The engine {engine} needs {needs}.", where=where, fix=fix)
     choose_potential(name, engine, model, {}, where=where)
     return {"engine": engine} if model is None else {"engine": engine, "model": model}
+
+
+def _without(entry: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if name not in names}
 
 
 def _entry_of_file(family: Model, file: Path, where: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def compare_command(
         list[str] | None,
         typer.Option(
             help="A candidate: ENGINE (its most accurate model), ENGINE:MODEL or ENGINE:FILE, e.g. sevennet:7net-0 or "
-            "nequix:nequix-omat-1.nqx; repeatable.",
+            "nequix:nequix-omat-1.nqx, each also with +d3bj at its end; repeatable.",
             show_default="those installed that need no file",
         ),
     ] = None,

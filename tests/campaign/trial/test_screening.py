@@ -39,8 +39,8 @@ SMALLER = {
     "gate_frames: 8": "gate_frames: 3",
     "gate_ps: 4": "gate_ps: 0.4",
     "supercell: 2x1x2": "supercell: 1x1x1",
-    "[630, 700, 790, 900]": "[700, 1400]",
-    "below_K: 790": "below_K: 1000",
+    "[630, 700, 790, 900]": "[1000, 1400]",
+    "below_K: 790": "below_K: 1200",
     "heating_ps: 1": "heating_ps: 0.1",
     "nvt_equilibration_ps: 4\n": "nvt_equilibration_ps: 0.2\n",
     "nvt_equilibration_ps: 4,": "nvt_equilibration_ps: 0.2,",
@@ -130,7 +130,7 @@ def test_a_small_trial_to_the_end(tmp_path, monkeypatch, capsys):
     assert (seen.formula, seen.mobile_ion, seen.n_atoms, seen.teacher) == ("Li3YCl6", "Li", 30, "pair")
     assert (seen.model_error.basis, seen.model_error.decades) == ("prior", PRIOR_DECADES)
     assert 40 <= seen.n_labels <= 60
-    assert [each.temperature_K for each in seen.temperatures] == [700.0, 1400.0]
+    assert [each.temperature_K for each in seen.temperatures] == [1000.0, 1400.0]
     assert "Not calibrated: a factor of 18" in shown
     assert f"by a student of pair ({seen.n_labels} labels), 30 atoms in the refined cell" in shown
     assert all(words in shown for words in (*seen.cautions, *seen.improvements))
