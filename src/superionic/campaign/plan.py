@@ -853,6 +853,8 @@ class _Costs:
             f"up to {labels + gate} labels by the teacher, {students} student{'s' * (students > 1)}, {own.rounds} "
             f"rounds of {students * own.runs} runs{compared}"
         )
+        if own.repairs:
+            work += "; repairs, should runs for the gate end early, not counted"
         epochs = settings.epochs + (own.rounds - 1) * settings.refit_epochs + own.final_epochs
         segments = students * -(-epochs // settings.epochs_per_segment)
         runs = students * own.runs * sum(-(-length // settings.segment_ps) for length in lengths)

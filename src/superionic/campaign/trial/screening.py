@@ -351,6 +351,7 @@ distil:
     gate_frames: 8
     gate_npt_ps: 0
     gate_ps: 4
+    repairs: 1
 
 transport:
   potential: student
