@@ -27,6 +27,8 @@ _MOST_PANELS: Final = 6
 _MOST_POINTS: Final = 2500
 _SURE: Final = 0.95
 _POOR: Final = 0.8
+_FEW_AUDITED: Final = 3
+"""A line needs two points: fewer than three leave no scatter about it from which a recall would follow."""
 _LITTLE_AGREEMENT: Final = 0.5
 
 
@@ -99,6 +101,15 @@ def _about_prescreen(name: str, by: str, audit: PrescreenAudit) -> Iterator[Stat
             f"{name}: {whole_text(audit.screened_out)} orderings were left out by {by} alone, and how many of the "
             "lowest are among them is not known. Set `rank.prescreen_audit` to 10 or more.",
             "the pre-screen was not tested",
+        )
+    elif audit.audited < _FEW_AUDITED:
+        drawn = f"{plural(audit.audited, 'ordering')} that it had left out, drawn at random,"
+        found = f"{audit.entered} of them among the lowest" if audit.entered else "none of them among the lowest"
+        yield Statement(
+            "warning" if audit.entered else "caution",
+            f"{name}: the pre-screen by {by} was tested on {drawn} {found}. So few do not tell how many of the lowest "
+            "it missed: set `rank.prescreen_audit` to 10 or more.",
+            "the pre-screen misses low orderings" if audit.entered else "the pre-screen was hardly tested",
         )
     elif audit.recall < _SURE:
         yield Statement(
