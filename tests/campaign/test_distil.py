@@ -362,6 +362,7 @@ def test_students_learn_from_how_their_runs_for_the_gate_ended_and_run_again(alo
     assert all(seen.ended for seen in repair.explorations)
     assert 1 <= repair.labels <= 4 * len(repair.explorations)
     assert repair.errors == ()
+    assert (first.is_repair, repair.is_repair) == (False, True)
     assert repair.structures == first.structures + first.labels
     assert found.learned_from.total == repair.structures + repair.labels
     tables = [block for block in student.section(results).blocks if isinstance(block, Table)]

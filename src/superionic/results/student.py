@@ -258,6 +258,8 @@ class Round:
     errors
         Of each student on frames drawn at random from its own runs, before it was trained on them; empty where none
         were.
+    is_repair
+        Whether the runs are those for the gate that ended early, and the labels frames of their ends.
     """
 
     round: int
@@ -265,6 +267,7 @@ class Round:
     explorations: tuple[Exploration, ...]
     labels: int
     errors: tuple[ErrorMetrics, ...] = ()
+    is_repair: bool = False
 
 
 @dataclass(frozen=True)

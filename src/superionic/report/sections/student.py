@@ -308,11 +308,11 @@ def _own_rounds_table(distil: DistilResult) -> Table:
     def energies(one: Round) -> str:
         return " / ".join(number(member.rmse_energy_meV_per_atom) for member in one.errors) or UNKNOWN
 
-    repairs = any(not one.errors for one in distil.rounds)
+    repairs = ", ".join(str(one.round) for one in distil.rounds if one.is_repair)
     return table_of(
         "Rounds: what the students had learned from, how their own runs went, and their errors on frames drawn at "
         "random from these runs, before they learned them. After the last round all students were trained anew."
-        + (" Rounds without errors are repairs: frames of the ends of runs for the gate." if repairs else ""),
+        + (f" Rounds that are repairs, by frames of the ends of runs for the gate: {repairs}." if repairs else ""),
         distil.rounds,
         [
             ("Round", lambda one: whole_text(one.round)),

@@ -207,7 +207,7 @@ class _Course:
         labels = self.labelled(last_frames(self.settings, self.bench, broken, number, self.teacher))
         if not labels:
             return None
-        self._end(fit.dataset, tuple(each.seen for each in broken), labels, ())
+        self._end(fit.dataset, tuple(each.seen for each in broken), labels, (), is_repair=True)
         return self._anew(f"with repair {number}")
 
     def _end(
@@ -216,11 +216,13 @@ class _Course:
         seen: tuple[Exploration, ...],
         labels: Sequence[Task[LabelledBatch]],
         errors: tuple[ErrorMetrics, ...],
+        *,
+        is_repair: bool = False,
     ) -> None:
         """Note a round, and add its labels to the others."""
         one = self.bench.runner.one
         new = sum(len(one(task).set) for task in labels)
-        self.rounds.append(Round(len(self.rounds), one(dataset).n, seen, new, errors))
+        self.rounds.append(Round(len(self.rounds), one(dataset).n, seen, new, errors, is_repair))
         self.own += labels
 
     def _anew(self, tail: str) -> Fit:
