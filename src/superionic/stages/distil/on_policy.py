@@ -105,6 +105,7 @@ def run(
         if repaired is None:
             break
         now = repaired
+        failures += seen.failures
         runs = gate_runs(settings, bench, gated, now.students, teacher, repair)
         seen = seen_runs(bench, runs, settings.timestep_fs)
     equal, failed = _equal_runs(settings, bench, lowest, now, teacher, failures)
