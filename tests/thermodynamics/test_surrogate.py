@@ -123,6 +123,28 @@ def test_symmetry_splits_a_shell_by_orbits():
     assert sorted(len(o.sites) for o in split.orbits) == [27, 27, 27]
 
 
+def test_sites_have_terms_where_a_block_joins_orbits():
+    cell, x, grid = lattice()
+    space = SwapSpace(np.zeros(27, dtype=int), np.repeat([0, 1, 2], [9, 10, 8]).astype(np.uint8), (None,))
+    in_plane = translations(grid, 3)[[tuple(t)[0] == 0 for t in grid]]  # three planes, which nothing makes equal
+    basis = cluster_basis(space, pair_shells(cell, x, space.block_of, 1.1), permutations=in_plane)
+    assert [len(o.sites) for o in basis.orbits if len(o.blocks) == 1] == [9, 9, 9]
+    # An energy by which a species prefers one plane, and nothing else.
+    rows = shuffled(space, 60, 2)
+    first = grid[:, 0] == 0
+    truth = -0.3 * (rows[:, first] == 1).sum(axis=1) + 0.1 * (rows[:, first] == 2).sum(axis=1)
+    model = fit_surrogate(basis, rows, truth)
+    assert (model.pair_cutoff_A, model.triplet_cutoff_A) == (0.0, 0.0)
+    assert model.error_eV < 1e-5
+    run = run_monte_carlo(space, model, temperature_K=[400.0, 1200.0], n_sweeps=60, record_every=1)
+    snapshots = run.state.snapshots.reshape(-1, 27)
+    exact = -0.3 * (snapshots[:, first] == 1).sum(axis=1) + 0.1 * (snapshots[:, first] == 2).sum(axis=1)
+    np.testing.assert_allclose(run.state.energies_eV, exact.reshape(-1, 2), atol=1e-4)
+    # Where the group makes all sites of a block equal, their sum is constant and there is no term.
+    whole = cluster_basis(space, pair_shells(cell, x, space.block_of, 1.1), permutations=translations(grid, 3))
+    assert all(len(o.blocks) > 1 for o in whole.orbits)
+
+
 def test_ewald_as_a_term_finds_the_dielectric_constant():
     cell, x, _ = lattice()
     rng = np.random.default_rng(0)

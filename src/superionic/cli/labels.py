@@ -149,7 +149,13 @@ def export_command(
     """Write the accepted labels of a campaign as a package: structures, labels, provenance, trajectory, round."""
     number = open_campaign(campaign, run_folder).export_labels(out)
     typer.echo(f"{number} labels in {out}")
-    typer.echo(f"next: superionic labels check {out} --baseline chgnet")
+    _say_next(out)
+
+
+def _say_next(out: Path) -> None:
+    from superionic.campaign.best_installed import first_potential
+
+    typer.echo(f"next: superionic labels check {out} --baseline {first_potential().name}")
 
 
 def _import_json(imported: Imported, out: Path) -> dict[str, Any]:
@@ -186,7 +192,7 @@ def _show_import(imported: Imported, out: Path) -> None:
         typer.echo(f"caution: {remark.file}: {remark.words}")
     _and_more(len(imported.remarks))
     if imported.entries:
-        typer.echo(f"next: superionic labels check {out} --baseline chgnet")
+        _say_next(out)
 
 
 def _show_check(checked: Checked, file: Path) -> None:

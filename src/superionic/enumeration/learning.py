@@ -358,8 +358,9 @@ def _basis(space: OrderingSpace, lattice: ChargedLattice, settings: LearningSett
             f"No two sites that order are within {cutoff:g} Å.", fix="Raise enumerate.monte_carlo.pair_cutoff_A."
         ) from error
     return cluster_basis(
-        lattice.swaps, shells, triplet_cutoff_A=min(cutoff, settings.triplet_cutoff_A), ewald=lattice.ewald
-    )
+        lattice.swaps, shells,
+        triplet_cutoff_A=min(cutoff, settings.triplet_cutoff_A), permutations=space.permutations, ewald=lattice.ewald,
+    )  # fmt: skip
 
 
 def _new(drawn: CodeArray, old: CodeArray | Sequence[Any], number: int) -> CodeArray:

@@ -120,7 +120,7 @@ class LargeOrderings:
     evidence: MonteCarloEvidence
 
 
-@task(version=1)
+@task(version=2)
 def draw_large_task(
     context: Context,
     *,

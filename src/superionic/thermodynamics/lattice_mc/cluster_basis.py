@@ -1,10 +1,12 @@
 """Clusters of sites and the terms of a cluster expansion: features to fit, tables for the compiled loops.
 
-    E ≈ e₀ + κ E_Ewald + Σ_shells Σ_fg J_fg Σ_pairs φ_f(c_i) φ_g(c_j) + the same with triplets
+    E ≈ e₀ + κ E_Ewald + Σ_orbits Σ_f h_f Σ_sites φ_f(c_i) + Σ_shells Σ_fg J_fg Σ_pairs φ_f(c_i) φ_g(c_j) + triplets
 
 (Sanchez, Ducastelle & Gratias, Physica A 128, 334 (1984)). The φ_f are orthonormal functions of the codes of a block
-at its composition, without the constant, so that each sum has mean zero in a random alloy. κ, if an Ewald energy is
-given, is the inverse of a dielectric constant: long-range interactions then need no clusters.
+at its composition, without the constant, so that each sum has mean zero in a random alloy. Single sites have terms
+where a block joins several orbits of the group, over which its species are free to spread; over the sites of a whole
+block their sums are constant. κ, if an Ewald energy is given, is the inverse of a dielectric constant: long-range
+interactions then need no clusters.
 """
 
 from __future__ import annotations
@@ -33,16 +35,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ClusterOrbit:
-    """Clusters that share their interaction: pairs, or triplets.
+    """Clusters that share their interaction: single sites, pairs, or triplets.
 
     Parameters
     ----------
     sites
-        (n, 2) or (n, 3) free sites, in the same order of roles throughout.
+        (n, 1), (n, 2) or (n, 3) free sites, in the same order of roles throughout.
     blocks
         Block of each role.
     radius_A
-        Longest distance in the cluster.
+        Longest distance in the cluster; 0 for single sites.
     symmetric
         Permutations of the roles that carry the cluster onto itself, the identity included.
     """
@@ -136,6 +138,9 @@ class ClusterBasis:
         turned: dict[int, list[FloatArray]] = {2: [], 3: []}
         for index in sorted(weights):
             orbit, size = self.orbits[index], len(self.orbits[index].blocks)
+            if size == 1:
+                tables.site[orbit.sites[:, 0]] += weights[index]
+                continue
             for role in range(size):
                 axes = (role, *(k for k in range(size) if k != role))
                 entries[size] += [(int(c[role]), c[list(axes[1:])], len(turned[size])) for c in orbit.sites]
@@ -183,8 +188,8 @@ def cluster_basis(
     triplet_cutoff_A
         Triplets whose three distances are at most this are included, sorted by blocks and shells; 0: none.
     permutations
-        (n_actions, n_free) the group: pairs of one shell that it does not make equivalent get separate terms. None:
-        pairs are distinguished by blocks and distance alone.
+        (n_actions, n_free) the group: pairs of one shell that it does not make equivalent get separate terms, and so do
+        sites of one block. None: pairs are distinguished by blocks and distance alone, and sites have no terms.
     ewald
         Point-charge energy to include as a term.
     """
@@ -202,6 +207,8 @@ def cluster_basis(
             sites = np.stack([shells.first[here], shells.second[here]], axis=1)
             distance = float(shells.distances_A[shells.shell[here[0]]])
             orbits.append(ClusterOrbit(sites, (a, b), distance, ((0, 1), (1, 0)) if a == b else ((0, 1),)))
+    if permutations is not None:
+        orbits += [o for o in _site_orbits(np.asarray(space.block_of), np.asarray(permutations)) if mixed[o.blocks[0]]]
     orbits.sort(key=lambda o: o.radius_A)
     if triplet_cutoff_A > 0.0:
         orbits += [o for o in _triplets(space, shells, triplet_cutoff_A) if all(mixed[b] for b in o.blocks)]
@@ -224,6 +231,17 @@ def _site_functions(counts: IntArray) -> FloatArray:
     for k, column in enumerate(columns[1:]):
         result[present, k] = column
     return result
+
+
+def _site_orbits(block_of: IntArray, permutations: IntArray) -> list[ClusterOrbit]:
+    """Return the orbits of single sites in blocks that join several."""
+    label = permutations.min(axis=0)
+    found = []
+    for block in range(int(block_of.max()) + 1):
+        names = np.unique(label[block_of == block])
+        if len(names) > 1:
+            found += [ClusterOrbit(np.flatnonzero(label == name)[:, None], (block,), 0.0, ((0,),)) for name in names]
+    return found
 
 
 def _pair_orbits(shells: PairShells, permutations: IntArray, n: int) -> IntArray:

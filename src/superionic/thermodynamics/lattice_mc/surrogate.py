@@ -129,7 +129,7 @@ def _candidates(basis: ClusterBasis) -> list[tuple[BoolArray, tuple[float, float
     candidates: list[tuple[BoolArray, tuple[float, float]]] = []
     for pair in (0.0, *sorted(set(radii[sizes == 2]))):
         for triplet in (0.0, *sorted(r for r in set(radii[sizes == 3]) if r <= pair)):
-            mask = (sizes == 0) | ((sizes == 2) & (radii <= pair)) | ((sizes == 3) & (radii <= triplet))
+            mask = (sizes <= 1) | ((sizes == 2) & (radii <= pair)) | ((sizes == 3) & (radii <= triplet))
             candidates.append((mask, (float(pair), float(triplet))))
     return sorted(candidates, key=lambda c: int(c[0].sum()))
 
