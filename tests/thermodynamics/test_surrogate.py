@@ -126,7 +126,7 @@ def test_symmetry_splits_a_shell_by_orbits():
 def test_sites_have_terms_where_a_block_joins_orbits():
     cell, x, grid = lattice()
     space = SwapSpace(np.zeros(27, dtype=int), np.repeat([0, 1, 2], [9, 10, 8]).astype(np.uint8), (None,))
-    in_plane = translations(grid, 3)[[tuple(t)[0] == 0 for t in grid]]  # three planes, which nothing makes equal
+    in_plane = translations(grid, 3)[grid[:, 0] == 0]  # three planes, which nothing makes equal
     basis = cluster_basis(space, pair_shells(cell, x, space.block_of, 1.1), permutations=in_plane)
     assert [len(o.sites) for o in basis.orbits if len(o.blocks) == 1] == [9, 9, 9]
     # An energy by which a species prefers one plane, and nothing else.
