@@ -31,6 +31,10 @@ DELTA: Final = "delta"
 """The trainer that belongs to no model: a correction added to any potential (:mod:`superionic.training.delta`)."""
 
 
+VOLUME_OF_COSTS_A3: Final = 22.0
+"""Volume of an atom, in Å³, of the crystals in which models were timed: that of Li3YCl6."""
+
+
 @dataclass(frozen=True)
 class MeasuredModel:
     """A published model whose errors are known, so that it can be chosen where nobody names one.
@@ -68,7 +72,8 @@ class Model:
         Module that offers ``describe(model, **options) -> PotentialIdentity`` and ``load(model, weights, threads,
         **options) -> Potential``; see :mod:`superionic.potentials.base`.
     evaluation_s_per_atom
-        CPU seconds of an evaluation with forces, per atom, on one thread, for plans.
+        CPU seconds of an evaluation with forces, per atom, on one thread, in a crystal of
+        :data:`VOLUME_OF_COSTS_A3`; for plans, which scale it with the density.
     engine
         The environment in which it runs; None if superionic's own suffices.
     trainer

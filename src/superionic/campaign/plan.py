@@ -20,7 +20,7 @@ from superionic.execution.engines import CORE, resolve_engine
 from superionic.execution.sites.base import kind_of_task
 from superionic.potentials.dispersion import EVALUATION_S_PER_ATOM as DISPERSION_S_PER_ATOM
 from superionic.references import normal_formula
-from superionic.registry import DELTA, models
+from superionic.registry import DELTA, VOLUME_OF_COSTS_A3, models
 from superionic.report.words import listing
 from superionic.results.identity import Material, OrderedCell
 from superionic.settings.base import STUDENT, at_size
@@ -119,6 +119,8 @@ class PlannedSpace:
         How they will be enumerated.
     n_atoms
         Atoms of the cell.
+    volume_A3
+        Volume of the cell, as refined.
     totals
         Atoms of each element.
     raw, distinct, distinct_allowed
@@ -134,6 +136,7 @@ class PlannedSpace:
     deviation: float
     method: str
     n_atoms: int
+    volume_A3: float
     totals: Mapping[str, int]
     raw: int
     distinct: int
@@ -352,6 +355,7 @@ def count_space(settings: EnumerateSettings, crystal: DisorderedCrystal, space: 
         deviation=composition.deviation,
         method=counted.plan.method if settings.method == "auto" else settings.method,
         n_atoms=sum(composition.totals.values()),
+        volume_A3=abs(float(np.linalg.det(crystal.cell_A) * np.linalg.det(np.array(space.settings.supercell)))),
         totals=dict(composition.totals),
         raw=count.raw,
         distinct=count.distinct,
@@ -384,6 +388,8 @@ class _Costs:
             self._kept.append(min(space.distinct, left))
             room[space.cell.material] = left - self._kept[-1]
         self._atoms = float(np.mean([s.n_atoms for s in spaces]))
+        # What an atom costs grows with the number of its neighbours.
+        self._crowding = float(np.mean([VOLUME_OF_COSTS_A3 * s.n_atoms / s.volume_A3 for s in spaces]))
         self._references = references
         self._groups = len({s.cell.material for s in spaces})
 
@@ -399,7 +405,10 @@ class _Costs:
         entry = self._file.potentials[name] if name else next(iter(self._file.potentials.values()))
         term = chosen_dispersion(entry.dispersion)
         dispersion = 0.0 if term is None else DISPERSION_S_PER_ATOM * (term["cutoff_A"] / 32.0) ** 3
-        return (models()[entry.engine].evaluation_of(entry.model) + dispersion) * atoms
+        return (models()[entry.engine].evaluation_of(entry.model) * self._crowding + dispersion) * atoms
+
+    def _per_step_of_student(self, atoms: float) -> float:
+        return models()["nep"].evaluation_s_per_atom * self._crowding * atoms
 
     def enumerate(self) -> PlanLine:
         settings = self._file.enumerate
@@ -669,7 +678,7 @@ class _Costs:
     def _per_step_of(self, driver: str | None, atoms: float) -> float:
         """Return the seconds of a step of a stage that the campaign's own potential, or student, may drive."""
         if driver == STUDENT:
-            return models()["nep"].evaluation_s_per_atom * atoms
+            return self._per_step_of_student(atoms)
         return self._per_step(driver if driver in self._file.potentials else self._file.rank.potential, atoms)
 
     def transport(self) -> PlanLine | None:
@@ -807,7 +816,7 @@ class _Costs:
         epochs = settings.epochs + loop.rounds * settings.refit_epochs
         learning = settings.students * epochs * most * atoms * _STUDENT_TRAINING_S_PER_ATOM
         hot = starts * (loop.rounds + 1) * loop.length_ps
-        own = settings.students * (hot + length) * steps_per_ps * atoms * models()["nep"].evaluation_s_per_atom
+        own = settings.students * (hot + length) * steps_per_ps * self._per_step_of_student(atoms)
         work = (
             f"{length + unseen:g} ps of the teacher, up to {most} labels, {settings.students} students, "
             f"up to {loop.rounds} rounds"
@@ -823,7 +832,7 @@ class _Costs:
 
     def _on_policy(self, settings: ResolvedDistil, teacher_name: str | None) -> PlanLine:
         """Estimate students from labels alone: what the teacher labels, how the students run, how they learn."""
-        own, students, nep = settings.on_policy, settings.students, models()["nep"].evaluation_s_per_atom
+        own, students, nep = settings.on_policy, settings.students, self._per_step_of_student(1.0)
         atoms = self._atoms * abs(round(float(np.linalg.det(np.array(settings.supercell)))))
         gate_atoms = self._atoms * abs(round(float(np.linalg.det(np.array(own.gate_supercell)))))
         steps_per_ps = 1000.0 / settings.timestep_fs
@@ -854,7 +863,7 @@ class _Costs:
             f"rounds of {students * own.runs} runs{compared}"
         )
         if own.repairs:
-            work += "; repairs, should runs for the gate end early, not counted"
+            work += "; repairs, should runs for the gate go wrong, not counted"
         epochs = settings.epochs + (own.rounds - 1) * settings.refit_epochs + own.final_epochs
         segments = students * -(-epochs // settings.epochs_per_segment)
         runs = students * own.runs * sum(-(-length // settings.segment_ps) for length in lengths)

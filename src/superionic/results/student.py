@@ -259,7 +259,8 @@ class Round:
         Of each student on frames drawn at random from its own runs, before it was trained on them; empty where none
         were.
     is_repair
-        Whether the runs are those for the gate that ended early, and the labels frames of their ends.
+        Whether the runs are those for the gate that went wrong (they ended early, or the student was off by more than
+        the limits), and the labels frames of them.
     """
 
     round: int

@@ -204,12 +204,13 @@ class DistilOnPolicy(Section):
     gate_ps: Duration = Field(default=8.0, description="Their length, in that cell; frames are of the later half.")
     repairs: CountOrZero = Field(
         default=2,
-        description="How often at most the students learn from such runs that ended early, as where two atoms fell "
-        "into each other, train anew, and run again. These are the first runs in large cells, where ions can crowd as "
-        "in no small one.",
+        description="How often at most the students learn from such runs that went wrong, train anew, and run again: "
+        "those that ended early, as where two atoms fell into each other, and those on whose frames the student is off "
+        "by more than `parity` allows. These are the first runs in large cells, where ions can crowd as in no small one.",
     )
     repair_frames: Count = Field(
-        default=8, description="Frames of the end of each such run that the teacher labels, besides `max_labels`."
+        default=8,
+        description="Frames of the end of each run that ended early that the teacher labels, besides `max_labels`.",
     )
     compare_runs: bool = Field(
         default=False,

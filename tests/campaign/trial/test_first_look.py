@@ -91,7 +91,7 @@ def test_from_the_command_line_and_again_without_computing(tmp_path, monkeypatch
     assert said["first_look"]["spaces"][0]["formula"] == said["screening"]["spaces"][0]["formula"] == "LiCl"
     work = {line["stage"]: line["work"] for line in said["screening"]["stages"]}
     rounds = "up to 300 labels by the teacher, 1 student, 2 rounds of 6 runs"
-    assert work["distil"] == f"{rounds}; repairs, should runs for the gate end early, not counted"
+    assert work["distil"] == f"{rounds}; repairs, should runs for the gate go wrong, not counted"
     for _ in range(2):
         with pytest.raises(SystemExit):
             main([*by_pair, "--json"])

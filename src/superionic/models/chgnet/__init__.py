@@ -9,7 +9,7 @@ MODEL = Model(
     name="chgnet",
     package=__name__,
     potential=f"{__name__}.potential",
-    evaluation_s_per_atom=0.0021,
+    evaluation_s_per_atom=0.001,
     engine=EngineSpec(
         name="chgnet",
         requirement="chgnet==0.4.2",

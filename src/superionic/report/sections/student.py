@@ -312,7 +312,7 @@ def _own_rounds_table(distil: DistilResult) -> Table:
     return table_of(
         "Rounds: what the students had learned from, how their own runs went, and their errors on frames drawn at "
         "random from these runs, before they learned them. After the last round all students were trained anew."
-        + (f" Rounds that are repairs, by frames of the ends of runs for the gate: {repairs}." if repairs else ""),
+        + (f" Rounds that are repairs, by frames of runs for the gate that went wrong: {repairs}." if repairs else ""),
         distil.rounds,
         [
             ("Round", lambda one: whole_text(one.round)),

@@ -22,7 +22,6 @@ from superionic.results.student import (
     OnPolicyGate,
     OwnRunComparison,
     Round,
-    RunComparison,
     Student,
     Teacher,
 )
@@ -35,10 +34,18 @@ from superionic.stages.base import (
     nothing_left,
     spread,
 )
-from superionic.stages.distil.data import ComparedRun, LabelledBatch, teacher_run
+from superionic.stages.distil.data import LabelledBatch, teacher_run
 from superionic.stages.distil.gate import compared
 from superionic.stages.distil.learning import Dataset, FinishedStudent, Fit, train
-from superionic.stages.distil.own_frames import BrokenRun, gate_runs, last_frames, seen_runs, verdict_of
+from superionic.stages.distil.own_frames import (
+    ComparedRuns,
+    SeenRuns,
+    gate_runs,
+    last_frames,
+    seen_runs,
+    verdict_of,
+    wrong_runs,
+)
 from superionic.stages.distil.rounds import dataset_of, errors_of_round, labels_of_runs, runs_of
 from superionic.stages.distil.seeds import Seeds, Start, seeds_of, starts_of
 from superionic.training.metrics import ErrorMetrics
@@ -101,15 +108,15 @@ def run(
     now = course.learn(starts, per_round)
     seen = seen_runs(bench, gate_runs(settings, bench, gated, now.students, teacher), settings.timestep_fs)
     for repair in range(1, own.repairs + 1):
-        repaired = course.repair(repair, seen.broken, now)
+        repaired = course.repair(repair, seen, now)
         if repaired is None:
             break
         now = repaired
         failures += seen.failures
         runs = gate_runs(settings, bench, gated, now.students, teacher, repair)
         seen = seen_runs(bench, runs, settings.timestep_fs)
-    equal, failed = _equal_runs(settings, bench, lowest, now, teacher, failures)
-    verdict = verdict_of(settings, bench, seen, now.students, equal, failed)
+    equal = _equal_runs(settings, bench, lowest, now, teacher, failures)
+    verdict = verdict_of(settings, bench, seen, now.students, equal)
     judged = bench.runner.one(verdict)
     data = bench.runner.one(now.dataset)
     gate = OnPolicyGate(
@@ -132,7 +139,7 @@ def run(
         transfer=judged.transfer,
         compared=tuple(
             EqualRuns(run.candidate.ordering, run.temperature_K, task.key, bench.runner.one(task))
-            for run, task in equal
+            for run, task in (() if equal is None else equal.compared)
         ),
         learned_from=_learned_from(seeds, course.dropped, data.n, data.n_groups, gate.labels, data.notes),
         rounds=tuple(course.rounds),
@@ -140,7 +147,7 @@ def run(
             Student(outcome.task.key, outcome.value.n_train, outcome.value.n_validation, outcome.value.history)
             for outcome in bench.runner.gather(now.finished)
         ),
-        failures=(*failures, *seen.failures, *failed),
+        failures=(*failures, *seen.failures, *(() if equal is None else equal.failed)),
         method="on-policy",
         on_policy=gate,
     )
@@ -200,15 +207,19 @@ class _Course:
             self._end(dataset, tuple(run.seen for run in runs), labels, metrics)
         return self._anew("at the end")
 
-    def repair(self, number: int, broken: Sequence[BrokenRun], fit: Fit) -> Fit | None:
-        """Let the teacher label how runs for the gate ended early, and train anew; None where nothing can be learned.
+    def repair(self, number: int, seen: SeenRuns, fit: Fit) -> Fit | None:
+        """Learn from runs for the gate that went wrong, and train anew; None where nothing can be learned.
 
-        Such runs are the first in cells as large as those of production, where ions can crowd as in no smaller one.
+        The teacher labels the ends of those that ended early, and has labelled frames of those on which the student is
+        off by more than the limits. Such runs are the first in cells as large as those of production, where ions can
+        crowd as in no smaller one.
         """
-        labels = self.labelled(last_frames(self.settings, self.bench, broken, number, self.teacher))
+        wrong = wrong_runs(self.settings, self.bench, seen, fit.students)
+        asked = last_frames(self.settings, self.bench, seen.broken, number, self.teacher)
+        labels = self.labelled([*asked, *(label for each in wrong for label in each.run.labels)])
         if not labels:
             return None
-        self._end(fit.dataset, tuple(each.seen for each in broken), labels, (), is_repair=True)
+        self._end(fit.dataset, tuple(each.seen for each in (*seen.broken, *wrong)), labels, (), is_repair=True)
         return self._anew(f"with repair {number}")
 
     def _end(
@@ -242,10 +253,10 @@ def _equal_runs(
     now: Fit,
     teacher: ChosenPotential,
     failures: list[Failure],
-) -> tuple[list[tuple[ComparedRun, Task[RunComparison]]], list[Failure]]:
-    """Have the students repeat runs of the teacher, if the settings say so; returns comparisons and failures."""
+) -> ComparedRuns | None:
+    """Have the students repeat runs of the teacher; None unless the settings say so."""
     if not settings.on_policy.compare_runs:
-        return [], []
+        return None
     planned = [
         teacher_run(settings, bench, lowest[index], temperature, teacher)
         for index in spread(len(lowest), settings.data.md_orderings)
@@ -254,7 +265,8 @@ def _equal_runs(
     outcomes = bench.runner.gather([one.last for one in planned])
     failures += failures_of(outcomes)
     good = [one for one, outcome in zip(planned, outcomes, strict=True) if outcome.ok]
-    return compared(settings, bench, good, now.students)
+    runs, failed = compared(settings, bench, good, now.students)
+    return ComparedRuns(tuple(runs), tuple(failed))
 
 
 def _learned_from(

@@ -118,8 +118,8 @@ def gate_runs(
 
 
 @dataclass(frozen=True)
-class BrokenRun:
-    """A run for the gate that ended early: the segments that it has, and how far it came."""
+class SeenRun:
+    """A run for the gate: the segments that it has, and how far it came."""
 
     run: GateRun
     good: tuple[Task[Segment], ...]
@@ -132,7 +132,7 @@ class SeenRuns:
 
     Attributes
     ----------
-    runs
+    labelled
         Those whose frames the teacher labelled.
     n_runs
         How many there were to be.
@@ -146,20 +146,25 @@ class SeenRuns:
         What the runs' monitors said, e.g. of melting.
     """
 
-    runs: tuple[GateRun, ...]
+    labelled: tuple[SeenRun, ...]
     n_runs: int
     failures: tuple[Failure, ...]
-    broken: tuple[BrokenRun, ...]
+    broken: tuple[SeenRun, ...]
     ended: tuple[str, ...]
     flags: tuple[str, ...]
+
+    @property
+    def runs(self) -> tuple[GateRun, ...]:
+        """Those whose frames the teacher labelled."""
+        return tuple(each.run for each in self.labelled)
 
 
 def seen_runs(bench: Workbench, runs: Sequence[GateRun], timestep_fs: float) -> SeenRuns:
     """Have the runs made and their frames labelled; those that ended early are not labelled."""
     outcomes = iter(bench.runner.gather([segment for run in runs for segment in run.segments]))
-    sound: list[GateRun] = []
+    sound: list[SeenRun] = []
     failures: list[Failure] = []
-    broken: list[BrokenRun] = []
+    broken: list[SeenRun] = []
     ended: list[str] = []
     flags: list[str] = []
     for run in runs:
@@ -172,24 +177,24 @@ def seen_runs(bench: Workbench, runs: Sequence[GateRun], timestep_fs: float) -> 
                 continue
             flags += [f"{run.name}: {flag}" for flag in outcome.value.flags]
             reason = reason or outcome.value.stopped
+        seen = SeenRun(run, *exploration_of(run.candidate, run.member - 1, of_run, timestep_fs, run.temperature_K))
         if reason is None:
-            sound.append(run)
+            sound.append(seen)
         else:
             ended.append(f"{run.name}: {reason}")
-            seen = exploration_of(run.candidate, run.member - 1, of_run, timestep_fs, run.temperature_K)
-            broken.append(BrokenRun(run, *seen))
-    labels = bench.runner.gather([label for run in sound for label in run.labels])
+            broken.append(seen)
+    labels = bench.runner.gather([label for each in sound for label in each.run.labels])
     failures += failures_of(labels)
     counts = {outcome.task.key: len(outcome.value.set) for outcome in labels if outcome.ok}
     labelled = []
-    for run in sound:
-        own = [counts.get(label.key) for label in run.labels]
+    for each in sound:
+        own = [counts.get(label.key) for label in each.run.labels]
         if None not in own and sum(count or 0 for count in own) >= _FEWEST_FRAMES:
-            labelled.append(run)
+            labelled.append(each)
         else:
-            ended.append(f"{run.name}: the teacher could not label its frames")
+            ended.append(f"{each.run.name}: the teacher could not label its frames")
     return SeenRuns(
-        runs=tuple(labelled),
+        labelled=tuple(labelled),
         n_runs=len(runs),
         failures=tuple(failures),
         broken=tuple(broken),
@@ -199,7 +204,7 @@ def seen_runs(bench: Workbench, runs: Sequence[GateRun], timestep_fs: float) -> 
 
 
 def last_frames(
-    settings: ResolvedDistil, bench: Workbench, broken: Sequence[BrokenRun], repair: int, teacher: ChosenPotential
+    settings: ResolvedDistil, bench: Workbench, broken: Sequence[SeenRun], repair: int, teacher: ChosenPotential
 ) -> list[Task[LabelledBatch]]:
     """Build the tasks in which the teacher labels the last frames of runs that ended early, for a repair."""
     count = settings.on_policy.repair_frames
@@ -224,15 +229,42 @@ def labels_in(bench: Workbench, run: GateRun) -> Task[PackedSet]:
     return bench.task(f"labels in {run.name}", merge_task.of(sets=[task.result.set for task in run.labels]))
 
 
+def wrong_runs(
+    settings: ResolvedDistil, bench: Workbench, seen: SeenRuns, students: Sequence[ChosenPotential]
+) -> tuple[SeenRun, ...]:
+    """Return the runs on whose frames the student is off by more than the limits."""
+    if not seen.labelled:
+        return ()
+    judged = bench.runner.one(verdict_of(settings, bench, seen, students, None))
+    limits = _limits(settings)
+    return tuple(
+        each
+        for each, frames in zip(seen.labelled, judged.frames, strict=True)
+        if any(one.passed is False for one in on_policy_criteria([(each.run.name, frames)], limits))
+    )
+
+
+def _limits(settings: ResolvedDistil) -> OnPolicyLimits:
+    return OnPolicyLimits(**{field.name: getattr(settings.parity, field.name) for field in fields(OnPolicyLimits)})
+
+
+@dataclass(frozen=True)
+class ComparedRuns:
+    """Runs of the teacher that the students repeated, and what failed of them."""
+
+    compared: tuple[tuple[ComparedRun, Task[RunComparison]], ...]
+    failed: tuple[Failure, ...]
+
+
 def verdict_of(
     settings: ResolvedDistil,
     bench: Workbench,
     seen: SeenRuns,
     students: Sequence[ChosenPotential],
-    compared: Sequence[tuple[ComparedRun, Task[RunComparison]]],
-    failed: Sequence[Failure],
+    equal: ComparedRuns | None,
 ) -> Task[OwnJudgement]:
-    """Build the task that judges students by frames of their own runs, and by equal runs where there are any."""
+    """Build the task that judges students by frames of their own runs, and by equal runs unless they are None."""
+    compared, failed = ((), ()) if equal is None else (equal.compared, equal.failed)
     sets = [labels_in(bench, run) for run in seen.runs]
     predictions = [
         predictions_of(bench, f"in {run.name}", labels, students) for run, labels in zip(seen.runs, sets, strict=True)
@@ -244,7 +276,6 @@ def verdict_of(
         )
         for run in seen.runs
     ]
-    limits = {field.name: getattr(settings.parity, field.name) for field in fields(OnPolicyLimits)}
     return bench.task(
         "verdict on own frames",
         own_verdict_task.of(
@@ -256,13 +287,13 @@ def verdict_of(
             n_runs=seen.n_runs,
             run_ps=settings.on_policy.gate_npt_ps + settings.on_policy.gate_ps,
             ended=seen.ended,
-            limits=OnPolicyLimits(**limits),
+            limits=_limits(settings),
             min_overlap=settings.parity.min_overlap,
             compared=[task.result for _, task in compared],
             compared_names=[run.name for run, _ in compared],
             compared_K=[run.temperature_K for run, _ in compared],
             failed=[f"{failure.label}: {failure.reason}" for failure in failed],
-            repeats=settings.on_policy.compare_runs,
+            repeats=equal is not None,
         ),
     )
 
