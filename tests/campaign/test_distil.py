@@ -324,7 +324,8 @@ def test_the_report_shows_labels_and_errors_by_round_and_the_gate_by_run(alone):
     assert 1 <= n_gate <= 4  # students of so little training do not all hold out
     # Nor are they right: they learned from runs on whose frames they were off, and failed again.
     last = found.rounds[-1]
-    assert last.is_repair and any(not seen.ended for seen in last.explorations)
+    assert last.is_repair
+    assert any(not seen.ended for seen in last.explorations)
     assert last.labels >= 2
     assert [len(table.rows) for table in tables] == [len(found.verdict.criteria), 4, n_gate, n_gate, len(found.rounds)]
     assert [row[6] for row in tables[-1].rows] == [str(one.labels) for one in found.rounds]

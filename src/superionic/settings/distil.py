@@ -205,8 +205,9 @@ class DistilOnPolicy(Section):
     repairs: CountOrZero = Field(
         default=2,
         description="How often at most the students learn from such runs that went wrong, train anew, and run again: "
-        "those that ended early, as where two atoms fell into each other, and those on whose frames the student is off "
-        "by more than `parity` allows. These are the first runs in large cells, where ions can crowd as in no small one.",
+        "those that ended early, as where two atoms fell into each other, and those on whose frames the student is "
+        "off by more than `parity` allows. These are the first runs in large cells, where ions can crowd as in no "
+        "small one.",
     )
     repair_frames: Count = Field(
         default=8,
