@@ -82,6 +82,15 @@ def test_a_hidden_cluster_expansion_is_recovered_exactly(ternary):
     np.testing.assert_allclose(model.energies(test), basis.features(test) @ truth - 7.0, atol=1e-3)
 
 
+def test_a_term_needs_two_energies(ternary):
+    space, shells, _ = ternary
+    basis = cluster_basis(space, shells, triplet_cutoff_A=1.45)
+    truth = np.random.default_rng(6).normal(size=len(basis.terms))
+    for count in (8, 20, 40):
+        rows = shuffled(space, count, 7)
+        assert fit_surrogate(basis, rows, basis.features(rows) @ truth).n_terms <= count // 2 < len(basis.terms)
+
+
 def test_triplets_are_taken_where_they_matter(ternary):
     space, shells, _ = ternary
     basis = cluster_basis(space, shells, triplet_cutoff_A=1.45)

@@ -120,7 +120,7 @@ class LargeOrderings:
     evidence: MonteCarloEvidence
 
 
-@task(version=2)
+@task(version=3)
 def draw_large_task(
     context: Context,
     *,

@@ -379,7 +379,7 @@ def evaluate_task(context: Context, *, atoms: Atoms, relax_steps: int, potential
     return OrderingEnergy(float(relaxed.energy_eV), float(moved.max()), relaxed.n_steps)
 
 
-@task(version=3)
+@task(version=4)
 def propose_task(
     context: Context,
     *,
@@ -404,7 +404,7 @@ def propose_task(
     )
 
 
-@task(version=3)
+@task(version=4)
 def draw_task(
     context: Context,
     *,

@@ -26,6 +26,9 @@ _PENALTIES = np.logspace(-8, 2, 21)
 _FEWEST = 5
 _FEWER_TERMS_WITHIN = 1.02
 """If the errors of two fits differ by less than 2 %, the one with fewer terms is used."""
+_ENERGIES_A_TERM = 2
+"""Fewest energies for each term. With more terms the leave-one-out error can be as small, but Monte Carlo finds
+decorations far from the data where such a fit is wrong by many times its error."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +82,7 @@ def fit_surrogate(basis: ClusterBasis, decorations: CodeArray, energies_eV: Floa
     Parameters
     ----------
     basis
-        Terms to choose from: all distances that occur are tried as cutoffs.
+        Terms to choose from: all distances that occur are tried as cutoffs, while there are two energies for each term.
     decorations, energies_eV
         (m, n_free) and (m,), finite.
 
@@ -98,7 +101,9 @@ def fit_surrogate(basis: ClusterBasis, decorations: CodeArray, energies_eV: Floa
     middle, spread = features.mean(axis=0), features.std(axis=0)
     usable = spread > 1e-9 * np.maximum(1.0, np.abs(middle))
     scaled = np.where(usable, (features - middle) / np.where(usable, spread, 1.0), 0.0)
-    fits = [(*_ridge(scaled[:, mask & usable], target), mask & usable, cutoffs) for mask, cutoffs in _candidates(basis)]
+    candidates = [(mask & usable, cutoffs) for mask, cutoffs in _candidates(basis)]
+    most = max(len(target) // _ENERGIES_A_TERM, min(int(mask.sum()) for mask, _ in candidates))
+    fits = [(*_ridge(scaled[:, mask], target), mask, cutoffs) for mask, cutoffs in candidates if mask.sum() <= most]
     best = fits[0]
     for fit in fits[1:]:
         if fit[0] * _FEWER_TERMS_WITHIN < best[0]:
