@@ -370,3 +370,26 @@ def test_two_campaign_files_of_one_name_in_one_folder_are_refused(small_campaign
     other.write_text("superionic: [small")
     (path.parent / "bytes.yaml").write_bytes(b"\xff superionic small")
     Campaign.load(path)
+
+
+def test_finished_labels_that_check_a_potential_need_no_sampling(finished):
+    path = finished()
+    Campaign.load(path).export_labels(path.with_name("own.extxyz"))
+    text = path.read_text()
+    text = (
+        text[: text.index("select:")]
+        + "label: {engine: finished, finished: {files: [own.extxyz]}}\nvalidate: {}\ntransport: null\n"
+    )
+    path.write_text(text)
+    campaign = Campaign.load(path)
+    assert [line.stage for line in campaign.check().lines if line.stage in ("select", "sample")] == []
+    results = campaign.run()
+    (labels,) = results.label
+    assert (labels.n_finished, labels.n_accepted, results.sample) == (2, 2, ())
+    # The pair potential labelled them.
+    assert results.validate.potential == "pair"
+    assert results.validate.errors.after.rmse_force_meV_per_A == pytest.approx(0.0, abs=1e-6)
+    assert "2 of 2 labels" in (path.parent / "runs" / "small" / "report" / "report.html").read_text()
+    path.write_text(text + "train: {trainer: nep}\n")
+    with pytest.raises(CampaignFileError, match="`label` needs `sample`"):
+        Campaign.load(path)

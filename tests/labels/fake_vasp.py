@@ -3,7 +3,8 @@
 Its energies are those of superionic's pair potential. ``FAKE_VASP`` in the environment makes it misbehave: ``crash``,
 ``killed``, ``cut`` (the file ends in the middle), ``shuffled`` (atoms in another order), ``foreign`` (another cell),
 ``encut`` (another cutoff), ``converges:TAG=VALUE`` (only with that tag in the INCAR, e.g. ``converges:ALGO=All``),
-``pulay`` (a pressure that is too low by 0.1 kB for each eV that the cutoff lacks to 1000 eV).
+``pulay`` (a pressure that is too low by 0.1 kB for each eV that the cutoff lacks to 1000 eV), ``kpoints`` (energies too
+low by 30 meV/atom over the number of k-points).
 """
 
 from __future__ import annotations
@@ -172,8 +173,9 @@ def main() -> None:
         stress = stress - 0.1 * (1000.0 - float(echo["ENCUT"])) * np.eye(3)
     if mode == "encut":
         tags["ENMAX"] = 400.0
+    energy = found.energy_eV - (0.03 * len(symbols) / np.prod(grid) if mode == "kpoints" else 0.0)
     text = vasprun_text(
-        symbols, cell, scaled, energy=found.energy_eV, forces=forces, stress_kB=stress, tags=tags, echo=echo, grid=grid,
+        symbols, cell, scaled, energy=energy, forces=forces, stress_kB=stress, tags=tags, echo=echo, grid=grid,
         titles=dict(zip(dict.fromkeys(symbols), titles, strict=True)), changes=changes,
     )  # fmt: skip
     Path("vasprun.xml").write_text(text[: len(text) // 2] if mode == "cut" else text)

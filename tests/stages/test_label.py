@@ -16,7 +16,7 @@ from superionic.labels.packages import Entry, write_package
 from superionic.potentials.dispersion import Dispersion
 from superionic.potentials.reference import li3ycl6_cell
 from superionic.results.identity import Material, OrderedCell, Ordering
-from superionic.settings.label import LabelSettings
+from superionic.settings.label import ConvergenceCheckSettings, LabelSettings
 from superionic.stages import label
 from superionic.stages.base import Snapshot, Workbench
 from superionic.stages.labelling import ChosenLabeller
@@ -44,7 +44,9 @@ def snapshots(bench: Workbench, structures: list[Any]) -> list[Snapshot]:
     bench.runner.store.commit(sampled.key, {}, to_tree(Structures(tuple(structures))))
     ordering = Ordering(OrderedCell(Material("a")), 0)
     return [
-        Snapshot(f"snapshot {n}", sampled.result.atoms[n], "Li9Y3Cl18", "a run", ordering, 300.0)
+        Snapshot(
+            f"snapshot {n}", sampled.result.atoms[n], structures[n].get_chemical_formula(), "a run", ordering, 300.0
+        )
         for n in range(len(structures))
     ]
 
@@ -234,10 +236,48 @@ def test_a_cutoff_that_is_too_low_is_seen_at_a_higher_one(
     structures = rattled(3)
     del structures[0][[atom.index for atom in structures[0] if atom.symbol == "Y"]]
     result = label.run(chosen, bench, snapshots(bench, structures), None, "").result
-    (check,) = result.cutoff  # the second structure alone has all three elements
-    assert (check.label, check.ecut_eV) == ("snapshot 1", 390.0)
+    check, by_kpoints = result.convergence  # the second structure alone has all three elements
+    assert (check.label, check.raised, check.to) == ("snapshot 1", "cutoff", "390 eV")
     assert check.stress_GPa == pytest.approx(stress_GPa, abs=1e-6)
     assert check.mae_force_meV_per_A == pytest.approx(0.0, abs=1e-6)
-    assert [words.partition(",")[0] for words in result.cutoff_cautions] == ["The cutoff of the labels"] * (mode != "")
-    off = label.run(chosen.model_copy(update={"cutoff_check": None}), bench, snapshots(bench, structures), None, "")
-    assert off.result.cutoff == ()
+    assert [words.partition(",")[0] for words in result.convergence_cautions] == ["The cutoff of the labels"] * bool(
+        mode
+    )
+    assert (by_kpoints.label, by_kpoints.to) == ("snapshot 0", "2x2x2 in place of 1x1x2")
+    assert by_kpoints.energy_meV_per_atom == by_kpoints.mae_force_meV_per_A == pytest.approx(0.0, abs=1e-6)
+    off = label.run(
+        chosen.model_copy(update={"convergence_check": None}), bench, snapshots(bench, structures), None, ""
+    )
+    assert off.result.convergence == ()
+
+
+def test_too_few_kpoints_are_seen_in_cells_of_different_size(
+    workbench: Callable[..., Workbench], fake_vasp: pytest.MonkeyPatch
+) -> None:
+    fake_vasp.setenv("FAKE_VASP", "kpoints")
+    bench = workbench()
+    chosen = settings(
+        engine="vasp",
+        kpoint_spacing_per_A=0.8,
+        vasp={"version": "6.3.2"},
+        convergence_check={"ecut_factor": None},
+    )
+    small = rattled(2)
+    large = [atoms.repeat((1, 1, 2)) for atoms in small]
+    large[1].set_cell(1.02 * np.array(large[1].cell), scale_atoms=True)  # a strained cell is of the same kind
+    result = label.run(chosen, bench, snapshots(bench, [*small, *large]), None, "").result
+    energies = {check.label: check.energy_meV_per_atom for check in result.convergence}
+    # 30 meV/atom over the number of k-points: 2 and 8 of them in the small cell, 1 and 4 in the large one.
+    assert energies == pytest.approx({"snapshot 0": 30 / 2 - 30 / 8, "snapshot 2": 30 - 30 / 4}, abs=1e-6)
+    (words,) = result.convergence_cautions
+    assert "(Cl36Li18Y6) by +22.5 (limit of the difference 3)" in words
+    fake_vasp.setenv("FAKE_VASP", "converges:ENCUT=520.0")
+    failing = chosen.model_copy(update={"convergence_check": ConvergenceCheckSettings(kpoints=False)})
+    result = label.run(failing, bench, snapshots(bench, rattled(1, seed=4)), None, "").result
+    assert (result.n_accepted, result.failures, result.convergence) == (1, (), ())
+    (words,) = result.convergence_cautions
+    assert words.startswith("label of snapshot 0 at 676 eV could not be made (")
+    fake_vasp.setenv("FAKE_VASP", "kpoints")
+    alone = label.run(chosen, bench, snapshots(bench, small), None, "").result
+    assert len(alone.convergence) == 1  # in one kind of cell the same shift of all energies is no error
+    assert alone.convergence_cautions == ()

@@ -49,10 +49,12 @@ if TYPE_CHECKING:
 def learn(flow: Walk, selected: Sequence[Candidate], base: ChosenPotential) -> ChosenPotential:
     """Sample, label and train as the campaign says; return the last potential, the base where nothing is trained."""
     sampling = flow.file.sample
-    if sampling is None:
-        return base
-    first = flow.potential(sampling.potential or flow.file.rank.potential)
-    return _Loop(flow, sampling, selected, first).run() or base
+    if sampling is not None:
+        first = flow.potential(sampling.potential or flow.file.rank.potential)
+        return _Loop(flow, sampling, selected, first).run() or base
+    if flow.file.label is not None:  # finished labels need no sampling
+        _Loop(flow, SampleSettings(), selected, base).check_finished()
+    return base
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,11 @@ class _Loop:
             checked = validate.run(limits, flow.bench, chosen.labelled, tuned.bare, trained.training, trained.dataset)
             flow.done("validate", flow.outputs.validate, checked)
         return tuned
+
+    def check_finished(self) -> None:
+        """Take finished labels, and compare a potential as it is with them."""
+        self._round(1, "", [], last=True)
+        self._check()
 
     def _check(self) -> None:
         """Compare a potential as it is with the labels, if the campaign has labels and asks for it."""

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 _TRAINING_S_PER_ATOM = 0.012
 _STUDENT_TRAINING_S_PER_ATOM = 0.00005
 _CORRECTION_S_PER_ATOM = 0.001  # all epochs together
+_MORE_KPOINTS = 3.0  # cost of a label with more k-points, over that of one
 _RELAXATION_STEPS = 120
 _QUASI_NEWTON_STEPS = 40
 _LISTED_PER_S = 1e7
@@ -585,7 +586,11 @@ class _Costs:
         work = f"{count} labels by {settings.engine} ({settings.functional}, {settings.ecut_eV:g} eV)"
         if (ecut_eV := settings.higher_ecut_eV) is not None:
             seconds += seconds_of_label(settings.model_copy(update={"ecut_eV": ecut_eV}), self._atoms)
-            work += f", and one at {ecut_eV:g} eV to check the cutoff"
+            work += f", one at {ecut_eV:g} eV to check the cutoff"
+        if settings.checks_kpoints:
+            crystals = len({space.cell.material.crystal for space in self._spaces})
+            seconds += crystals * _MORE_KPOINTS * seconds_of_label(settings, self._atoms)
+            work += f", {crystals} with more k-points to check these"
         if settings.engine == "vasp":
             work += ", whose cost is not estimated"
         elif settings.engine == "finished":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from superionic.execution.runner import Failure
 from superionic.labels.base import Reference
@@ -271,17 +272,18 @@ class Rejection:
 
 
 @dataclass(frozen=True)
-class CutoffCheck:
-    """One structure labelled anew at a higher plane-wave cutoff: the higher label less the one used.
+class ConvergenceCheck:
+    """One structure labelled anew with more plane waves or more k-points: the new label less the one used.
 
     Attributes
     ----------
     label, formula
         Name of the structure, and its formula.
-    ecut_eV
-        The higher cutoff.
+    raised, to
+        What there is more of, and its value in words.
     energy_meV_per_atom
-        Difference of the energy. Most of it is the same for all structures of a composition.
+        Difference of the energy. By the cutoff, most of it is the same for all structures of a composition; by k-points
+        for all of a cell.
     mae_force_meV_per_A, max_force_meV_per_A
         Mean and largest absolute difference of a component of the forces.
     stress_GPa
@@ -290,7 +292,8 @@ class CutoffCheck:
 
     label: str
     formula: str
-    ecut_eV: float
+    raised: Literal["cutoff", "k-points"]
+    to: str
     energy_meV_per_atom: float
     mae_force_meV_per_A: float
     max_force_meV_per_A: float
@@ -315,10 +318,10 @@ class LabelResult(Shown):
         Structures not worth a label, files without labels, and labels refused by the gates.
     failures
         Calculations that gave no label.
-    cutoff
-        Structures labelled anew at a higher cutoff, in the first round.
-    cutoff_cautions
-        How far these are above the limits of the settings, in words.
+    convergence
+        Structures labelled anew with more plane waves or k-points, in the first round.
+    convergence_cautions
+        How far these are above the limits of the settings, and which of them could not be made, in words.
     """
 
     round: int
@@ -329,8 +332,8 @@ class LabelResult(Shown):
     n_accepted: int
     rejected: tuple[Rejection, ...]
     failures: tuple[Failure, ...]
-    cutoff: tuple[CutoffCheck, ...] = ()
-    cutoff_cautions: tuple[str, ...] = ()
+    convergence: tuple[ConvergenceCheck, ...] = ()
+    convergence_cautions: tuple[str, ...] = ()
 
 
 # ---- training and validation ----------------------------------------------------------------------------------------

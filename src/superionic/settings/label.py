@@ -214,15 +214,28 @@ class ReferenceMethodSettings(StageSection):
             yield Problem(path, f"the energies of the potential '{name}' have dispersion already", "leave it out")
 
 
-class CutoffCheckSettings(Section):
-    """A few labels made anew at a higher plane-wave cutoff, which show whether `ecut_eV` suffices."""
+class ConvergenceCheckSettings(Section):
+    """A few labels made anew, which show whether the plane-wave cutoff and the k-points suffice."""
 
-    factor: Annotated[float, Field(gt=1, le=4)] = Field(default=1.3, description="The higher cutoff, over `ecut_eV`.")
+    ecut_factor: Annotated[float, Field(gt=1, le=4)] | None = Field(
+        default=1.3,
+        description="The fewest structures that have all elements are labelled at this times `ecut_eV`; null for none.",
+    )
+    kpoints: bool = Field(
+        default=True,
+        description="Whether one structure of each kind of cell is labelled with more k-points, on the axes where they "
+        "are the farthest apart.",
+    )
     max_force_meV_per_A: Positive = Field(
         default=10.0, description="Mean absolute change of the forces above which the report warns."
     )
     max_stress_GPa: Positive = Field(
         default=0.5, description="Change of the mean normal stress above which the report warns."
+    )
+    max_energy_difference_meV_per_atom: Positive = Field(
+        default=3.0,
+        description="Difference between two kinds of cell, in what the k-points change of their energies, above which "
+        "the report warns.",
     )
 
 
@@ -245,18 +258,30 @@ class LabelSettings(ReferenceMethodSettings):
         default_factory=FinishedSettings, description="Finished calculations that join the labels."
     )
     gates: GateSettings = Field(default_factory=GateSettings, description="What a label must pass.")
-    cutoff_check: CutoffCheckSettings | None = Field(
-        default_factory=CutoffCheckSettings,
-        description="The fewest structures that have all elements are labelled anew at a higher cutoff, with GPAW and "
-        "VASP; null for no such check.",
+    convergence_check: ConvergenceCheckSettings | None = Field(
+        default_factory=ConvergenceCheckSettings,
+        description="A few structures are labelled anew at a higher cutoff, and with more k-points, by GPAW and VASP; "
+        "null for no such check.",
     )
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all labels are there already."""
+        return self.engine == FINISHED
 
     @property
     def higher_ecut_eV(self) -> float | None:
         """The cutoff of the labels that check `ecut_eV`; None without such a check, or without plane waves."""
-        if self.cutoff_check is None or self.engine not in PLANE_WAVE_ENGINES:
+        check = self.convergence_check
+        if check is None or check.ecut_factor is None or self.engine not in PLANE_WAVE_ENGINES:
             return None
-        return round(self.cutoff_check.factor * self.ecut_eV, 6)
+        return round(check.ecut_factor * self.ecut_eV, 6)
+
+    @property
+    def checks_kpoints(self) -> bool:
+        """Whether labels with more k-points check `kpoint_spacing_per_A`: not without plane waves."""
+        check = self.convergence_check
+        return check is not None and check.kpoints and self.engine in PLANE_WAVE_ENGINES
 
     @rule
     def _finished_labels_are_named(self) -> Iterator[Problem]:

@@ -17,9 +17,9 @@ from superionic.execution.task import Context, ref_of, task
 from superionic.labels.base import Label, Reference
 from superionic.labels.gates import Gates, Verdict
 from superionic.labels.imports import Imported
-from superionic.results.learning import CutoffCheck, LabelResult, Rejection
+from superionic.results.learning import ConvergenceCheck, LabelResult, Rejection
 from superionic.stages.base import FINISHED, ChosenPotential, Snapshot, WithSnapshots, Workbench, failures_of
-from superionic.stages.cutoff import compared, cutoff_cautions, higher_labels
+from superionic.stages.convergence import better_labels, compared, convergence_cautions
 from superionic.stages.fitting import Data
 from superionic.stages.labelling import ChosenLabeller, dispersion_task
 from superionic.stages.predictions import predictions
@@ -51,7 +51,8 @@ class _Made:
     snapshots: tuple[Snapshot, ...] = ()
     failures: tuple[Failure, ...] = ()
     refused: tuple[Rejection, ...] = ()
-    checks: tuple[CutoffCheck, ...] = ()
+    checks: tuple[ConvergenceCheck, ...] = ()
+    unchecked: tuple[str, ...] = ()
 
 
 def run(
@@ -138,8 +139,8 @@ def run(
         n_accepted=len(accepted),
         rejected=(*refused, *rejected),
         failures=failures,
-        cutoff=made.checks,
-        cutoff_cautions=tuple(cutoff_cautions(settings, made.checks)),
+        convergence=made.checks,
+        convergence_cautions=(*convergence_cautions(settings, made.checks), *made.unchecked),
     )
     return WithSnapshots(result, accepted)
 
@@ -175,7 +176,7 @@ def _labelled(
 ) -> _Made:
     """Label snapshots; structures that are not worth a label are refused before the cost arises.
 
-    In the first round a few are labelled at a higher cutoff too.
+    In the first round a few are labelled with more plane waves and k-points too.
     """
     if not snapshots:
         return _Made()
@@ -191,24 +192,25 @@ def _labelled(
     )
     worth = [snapshot for snapshot, verdict in judged if verdict.passed]
     tasks = [labeller.label(bench, f"label of {snapshot.id}", snapshot.structure) for snapshot in worth]
-    higher = higher_labels(settings, bench, worth) if number == 1 else {}
-    outcomes = bench.runner.gather([*tasks, *higher.values()])
+    better = list(better_labels(settings, bench, worth)) if number == 1 else []
+    outcomes = bench.runner.gather([*tasks, *(each.task for each in better)])
     labelled = tuple(
         replace(snapshot, label=outcome.task.result)
         for snapshot, outcome in zip(worth, outcomes[: len(worth)], strict=True)
         if outcome.ok
     )
-    at_higher = {
-        name: bench.runner.value_of(outcome.task.result)
-        for name, outcome in zip(higher, outcomes[len(worth) :], strict=True)
-        if outcome.ok
-    }
+    used = {one.id: bench.runner.value_of(one.label) for one in labelled if one.label is not None}
     checks = tuple(
-        compared(one, ecut_eV, bench.runner.value_of(one.label), at_higher[one.id])
-        for one in labelled
-        if one.id in at_higher and one.label is not None and (ecut_eV := settings.higher_ecut_eV) is not None
+        compared(each, used[each.snapshot.id], bench.runner.value_of(outcome.task.result))
+        for each, outcome in zip(better, outcomes[len(worth) :], strict=True)
+        if outcome.ok and each.snapshot.id in used
     )
-    return _Made(labelled, failures_of(outcomes), refused, checks)
+    unchecked = tuple(
+        f"{failure.label} could not be made ({failure.reason}), so the {each.raised} are not checked by it"
+        for each, outcome in zip(better, outcomes[len(worth) :], strict=True)
+        for failure in failures_of([outcome])
+    )
+    return _Made(labelled, failures_of(outcomes[: len(worth)]), refused, checks, unchecked)
 
 
 def _finished(settings: LabelSettings, bench: Workbench) -> _Made:

@@ -317,6 +317,8 @@ class CampaignFile(Section):
     def _needed_sections_are_there(self) -> Iterator[Problem]:
         for stage, needed in NEEDS:
             if self.section(stage) is not None and self.section(needed) is None:
+                if stage == "label" and self.train is None and self.label is not None and self.label.is_finished:
+                    continue  # labels that are there, and only check a potential
                 message = f"`{stage}` needs `{needed}`, which this campaign leaves out"
                 yield Problem((stage,), message, f"add `{needed}: {{}}`")
 

@@ -54,14 +54,14 @@ _PARTS: Final[tuple[tuple[str, Callable[[EpochRecord], EpochErrors | None]], ...
 
 def section(results: Results) -> Section:
     """Describe the labels, the training of each round and the errors of the last potential."""
-    if not results.sample:
+    if not (results.sample or results.label):
         return Section(KEY, _TITLE, [Paragraph("The potential was not trained in this campaign.", "missing")])
     blocks: list[Block] = []
     if results.label:
         blocks += [
             Paragraph(_label_words(results.label)),
             _reference_table(results.label),
-            _cutoff_table(results.label),
+            _convergence_table(results.label),
         ]
     blocks += [_selected_table(results), _sampling_table(results)]
     if results.learning is not None:
@@ -90,8 +90,8 @@ def doubts(results: Results) -> Iterator[Statement]:
     yield from _about_learning(results)
     if results.label:
         yield from _about_labels(results.label[-1].reference)
-        for words in (words for labels in results.label for words in labels.cutoff_cautions):
-            yield Statement("warning", f"{words}.", "cutoff of the labels is too low")
+        for words in (words for labels in results.label for words in labels.convergence_cautions):
+            yield Statement("warning", f"{words}.", "labels may not be converged")
     if results.rungs is not None:
         yield Statement("info", f"Of the rungs of the ladder, {rungs.going_on(results.rungs)}")
     if results.train:
@@ -222,20 +222,20 @@ def _reference_table(labels: Sequence[LabelResult]) -> Table:
     return Table("Reference method of the labels.", ["Setting", "Value"], rows)
 
 
-def _cutoff_table(labels: Sequence[LabelResult]) -> Table:
+def _convergence_table(labels: Sequence[LabelResult]) -> Table:
     return table_of(
-        "Labels made anew at a higher plane-wave cutoff: their values less those of the labels used.",
-        [check for one in labels for check in one.cutoff],
+        "Labels made anew with more plane waves or k-points: their values less those of the labels used.",
+        [check for one in labels for check in one.convergence],
         [
             ("Structure", lambda one: one.label),
             ("Composition", lambda one: formula_text(one.formula)),
-            ("Cutoff, eV", lambda one: f"{one.ecut_eV:g}"),
+            ("More", lambda one: f"{one.raised}: {one.to}"),
             ("Energy, meV/atom", lambda one: number(one.energy_meV_per_atom)),
             ("Forces, mean, meV/Å", lambda one: number(one.mae_force_meV_per_A)),
             ("Forces, largest, meV/Å", lambda one: number(one.max_force_meV_per_A)),
             ("Mean normal stress, GPa", lambda one: UNKNOWN if one.stress_GPa is None else number(one.stress_GPa)),
         ],
-        numeric=range(2, 7),
+        numeric=range(3, 7),
     )
 
 
