@@ -101,6 +101,7 @@ def test_the_report_has_a_table_like_that_of_the_paper(series):
     assert titles[1].endswith("volume")
     page = (series.report / "report.html").read_text(encoding="utf-8")
     assert section_of_series.TITLE in page
+    assert [plot.title for plot in section.plots] == ["Conductivity and volume by each series"]
 
 
 def test_files_have_every_value_of_every_series(series):
@@ -163,6 +164,6 @@ def test_campaigns_are_compared_from_the_command_line_and_from_python(
     assert [row["series"] for row in tables["series"]][::2] == NAMES
 
 
-def test_campaigns_without_transport_are_not_compared(halving):
-    with pytest.raises(AnalysisError, match="has transport runs"):
-        superionic.compare_campaigns([halving.results])
+def test_campaigns_without_transport_are_not_compared(series, halving):
+    with pytest.raises(AnalysisError, match="has no transport runs"):
+        superionic.compare_campaigns([series.results, halving.results])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from superionic.errors import AnalysisError
 from superionic.report.notebook import Drawn
-from superionic.report.sections.series import TITLE, SeriesView, comparison, views_of
+from superionic.report.sections.series import SeriesView, comparison, views_of
 from superionic.results.campaign import Results
 from superionic.version import __version__
 
@@ -25,10 +25,13 @@ class CampaignComparison(Drawn):
 
     Attributes
     ----------
+    campaigns
+        Names of the campaigns.
     series
         The series, under the names of their campaigns.
     """
 
+    campaigns: tuple[str, ...]
     series: tuple[SeriesView, ...]
 
     @property
@@ -56,7 +59,11 @@ class CampaignComparison(Drawn):
         with report_folder(folder) as target:
             write_tables_and_figures(target, sections, formats, tables="tables/")
             content = page(
-                kind="superionic compare", title=TITLE, version=__version__, sections=sections, formats=formats
+                kind="superionic compare",
+                title=", ".join(self.campaigns),
+                version=__version__,
+                sections=sections,
+                formats=formats,
             )
             return target.write("compare.html", content.encode())
 
@@ -74,23 +81,26 @@ def compare_campaigns(campaigns: Sequence[str | Path | Campaign | Results]) -> C
     Raises
     ------
     AnalysisError
-        If none of them has analysed transport.
+        If one of them has no transport runs.
     StorageError
         If one has no report yet, from which its results are read.
     """
     read = [each if isinstance(each, Results) else _opened(each).load_results() for each in campaigns]
     names = Counter(results.campaign for results in read)
     series: list[SeriesView] = []
+    called: list[str] = []
     for number, results in enumerate(read, 1):
         name = results.campaign if names[results.campaign] == 1 else f"{results.campaign} ({number})"
         views = views_of(results)
+        if not any(view.subjects for view in views):
+            raise AnalysisError(
+                f"The last report of {name} has no transport runs.",
+                fix="Run it, or write its report again: superionic run CAMPAIGN, superionic report CAMPAIGN.",
+            )
+        called.append(name)
         own = f"{name}: " if len(read) > 1 else ""
         series += [replace(view, name=f"{own}{view.name}" if len(views) > 1 else name) for view in views]
-    if not any(view.subjects for view in series):
-        raise AnalysisError(
-            "None of these campaigns has transport runs.", fix="Run them first: superionic run CAMPAIGN"
-        )
-    return CampaignComparison(tuple(series))
+    return CampaignComparison(tuple(called), tuple(series))
 
 
 def _opened(campaign: str | Path | Campaign) -> Campaign:

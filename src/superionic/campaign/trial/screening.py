@@ -62,7 +62,8 @@ _LABELS: Final = ((40, 300), (80, 240), (10_000, 200))
 """Up to so many atoms in a labelled cell, so many labels."""
 _SEED_SHARE: Final = 0.4
 _PRODUCTION_PS: Final = 80.0
-_LEAST_PRODUCTION_PS: Final = 30.0
+_LEAST_PRODUCTION_PS, _MOST_PRODUCTION_PS = 30.0, 200.0
+"""Length of the hot runs in a cell of the usual size, and its bounds: at the cost of that, small cells run longer."""
 _LEAST_FIRM_LN: Final = math.log(2.0)
 
 
@@ -163,7 +164,7 @@ def screening_text(
     run_cells, label_cells = repeats(guess, ATOMS), repeats(guess, _LABEL_ATOMS)
     n_atoms, n_labelled = (guess.n_atoms * int(np.prod(cells)) for cells in (run_cells, label_cells))
     labels = next(labels for atoms, labels in _LABELS if n_labelled <= atoms)
-    production = max(_LEAST_PRODUCTION_PS, min(_PRODUCTION_PS, round(_PRODUCTION_PS * ATOMS / n_atoms)))
+    production = max(_LEAST_PRODUCTION_PS, min(_MOST_PRODUCTION_PS, round(_PRODUCTION_PS * ATOMS / n_atoms)))
     same = fast is None or dict(fast) == dict(teacher)
     seeding = teacher if fast is None else fast
     return _TEXT.format(

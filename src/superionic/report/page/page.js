@@ -128,7 +128,8 @@
 
   // The first number in a cell, with its power of ten if it has one; NaN if there is none.
   function numberIn(words) {
-    var plain = words.replace(/\u2212/g, "-").replace(/\u2009/g, "");
+    // What stands in brackets behind a value is its interval.
+    var plain = words.split(" (")[0].replace(/\u2212/g, "-").replace(/\u2009/g, "");
     var found = /-?\d+(?:\.\d+)?(?:e[+-]?\d+)?/i.exec(plain);
     if (!found) { return NaN; }
     var power = /(?:× )?10(⁻?)([⁰¹²³⁴⁵⁶⁷⁸⁹]+)/.exec(plain);

@@ -31,6 +31,7 @@ from superionic.settings.base import STUDENT
 
 KEY: Final = "series"
 TITLE: Final = "Series side by side"
+_FIGURE_TITLE: Final = "Conductivity and volume by each series"
 _MOST_PANELS: Final = 6
 _MOST_VOLUMES: Final = 6
 _MILLI: Final = 1000.0
@@ -204,11 +205,11 @@ def comparison(views: Sequence[SeriesView], *, key: str = KEY, title: str = TITL
     views
         The series.
     key, title
-        Name of the figure and of the files, and title of both.
+        Name of the figure and of the files, and title of the section.
     """
     names = subject_names(views)
     published = {subject: published_of(views, subject) for subject in names}
-    plot = replace(_plot(views, names, published), key=key, title=title)
+    plot = replace(_plot(views, names, published), key=key)
     files = [_csv(views, names), _volumes_csv(views, names), _published_csv(published)]
     named = [replace(file, name=file.name.replace(KEY, key, 1)) for file in files if file.rows]
     return Section(key, title, shown(plot, _table(views, names, published)), named)
@@ -317,7 +318,7 @@ def _plot(
             panels.append(Panel(drawn, "temperature (K)", "volume (Å³/atom)", f"{names[subject]}: volume"))
     return Plot(
         KEY,
-        TITLE,
+        _FIGURE_TITLE,
         "Conductivity with 68 % intervals and the line through it (dashed where extrapolated), and mean volume at "
         "constant pressure (at 0 K that of the relaxed cell), by each series. Grey: published values (filled: "
         "measured; open: calculated), at ambient pressure and those of the series.",

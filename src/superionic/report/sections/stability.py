@@ -64,9 +64,14 @@ class MaterialStability:
         return len(self.end_members) <= 1
 
     @property
+    def number(self) -> str:
+        """Its energy above the hull in meV/atom."""
+        return "0" if self.stable else milli(self.e_above_hull_eV_per_atom, 2)
+
+    @property
     def words(self) -> str:
         """The stability in a few words."""
-        above = f"{milli(self.e_above_hull_eV_per_atom, 2)} meV/atom above"
+        above = f"{self.number} meV/atom above"
         if self.one_composition:
             return "lowest ordering" if self.stable else f"{above} the lowest ordering"
         return "on the hull" if self.stable else above

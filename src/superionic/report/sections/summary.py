@@ -167,22 +167,25 @@ def _name(results: Results, formula: str, material: Material) -> str:
 def _table(results: Results, ranked: Sequence[MaterialTransport]) -> Table:
     temperatures = list(dict.fromkeys(t for each in ranked for t in each.dependence.report_temperatures_K))
     single = len(temperatures) == 1
-    columns = ["Composition", "Crystal"]
+    several = len({each.material.crystal for each in ranked}) > 1
+    columns = ["Composition"] + ["Crystal"] * several
+    first = len(columns)
     units = {t: SigmaUnit.of(each.dependence.conductivity_at(t) for each in ranked) for t in temperatures}
     for temperature, unit in units.items():
-        columns += [f"σ({temperature:g} K), {unit.name}", "68 % interval"] + ["95 % interval"] * single
-    numeric = frozenset(range(2, len(columns) + 1))
-    columns += ["Eₐ, eV", "Stability, meV/atom", "Verdict"]
+        columns += [f"σ({temperature:g} K), {unit.name} (68 %)"] + ["95 % interval"] * single
+    stabilities = [stability_of(results, each.material) for each in ranked]
+    on_a_hull = all(each is not None and not each.one_composition for each in stabilities)
+    columns += ["Eₐ, eV", "Above the hull, meV/atom" if on_a_hull else "Stability", "Verdict"]
+    numeric = frozenset(range(first, len(columns) - (1 if on_a_hull else 2)))
     rows = []
-    for each in ranked:
-        row = [unit_formula(results, each.formula), each.material.crystal]
+    for each, stability in zip(ranked, stabilities, strict=True):
+        row = [unit_formula(results, each.formula)] + [each.material.crystal] * several
         for temperature, unit in units.items():
             row += _sigma_cells(each.dependence.conductivity_at(temperature), unit, single)
         verdict = each.dependence.verdict
-        stability = stability_of(results, each.material)
         row += [
             with_error(each.dependence.Ea_eV, each.dependence.Ea_error_eV),
-            stability.words if stability is not None else UNKNOWN,
+            UNKNOWN if stability is None else stability.number if on_a_hull else stability.words,
             _verdict(each) if verdict.kind in ("sound", "statistically thin") else verdict.kind,
         ]
         rows.append(row)
@@ -196,12 +199,11 @@ def _verdict(material: MaterialTransport) -> str:
 
 def _sigma_cells(value: ConductivityAt | None, unit: SigmaUnit, single: bool) -> list[str]:
     if value is None:
-        return [UNKNOWN] * (3 if single else 2)
-    ends = [value.interval68_S_per_cm] + [value.interval95_S_per_cm] * single
+        return [UNKNOWN] * (2 if single else 1)
     star = "*" if value.extrapolated else ""
     bound = f"< {unit.value(value.interval95_S_per_cm[1])}"
     middle = bound if value.is_upper_bound else unit.value(value.value_S_per_cm) + star
-    return [middle, *(unit.ends(pair) for pair in ends)]
+    return [f"{middle} ({unit.ends(value.interval68_S_per_cm)})"] + [unit.ends(value.interval95_S_per_cm)] * single
 
 
 def _csv(results: Results, ranked: Sequence[MaterialTransport]) -> CsvTable:
