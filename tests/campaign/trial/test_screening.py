@@ -144,6 +144,14 @@ def test_a_small_trial_to_the_end(tmp_path, monkeypatch, capsys):
     bare = replace(results, analyse=replace(results.analyse, arrhenius=()))
     unlined = judge_screening(bare, guess_settings(CIF, CrystalOptions()), seen.model_error, "", "")
     assert (unlined.conductivity, unlined.reason) == (None, "the analysis of the runs gave no line")
+    # Where nothing moves, that is said instead.
+    still = tuple(
+        replace(each, hops_per_ion=0.0, diffusivity_cm2_per_s=replace(each.diffusivity_cm2_per_s, is_upper_bound=True))
+        for each in seen.temperatures
+    )
+    monkeypatch.setattr("superionic.campaign.trial.screening.runs_by_temperature", lambda _: still)
+    resting = judge_screening(bare, guess_settings(CIF, CrystalOptions()), seen.model_error, "", "")
+    assert resting.reason.startswith("no hops up to 1400 K in ")
     # σ(300 K) and Ea are wider than the line alone says by the error of the model.
     own = seen.dependence
     assert seen.conductivity == with_model_error(own.headline, seen.model_error)

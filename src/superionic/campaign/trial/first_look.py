@@ -179,7 +179,7 @@ def judge_look(
         verdict, reason = _UNKNOWN, outcome.message
     else:
         temperatures = runs_by_temperature(outcome)
-        verdict, reason = _verdict(temperatures)
+        verdict, reason = verdict_of(temperatures)
     transport = None if isinstance(outcome, StageError) else outcome.transport
     runs, failures = ((), ()) if transport is None else (transport.runs, transport.failures)
     return FirstLook(
@@ -229,7 +229,7 @@ def _axes(clusters: Sequence[Cluster]) -> tuple[str, ...]:
     return tuple(sorted({axis for cluster in clusters for axis in cluster.axes}))
 
 
-def _verdict(temperatures: Sequence[TrialTemperature]) -> tuple[Verdict, str]:
+def verdict_of(temperatures: Sequence[TrialTemperature]) -> tuple[Verdict, str]:
     """Judge by the runs whose framework holds: what a melt does says nothing about the crystal."""
     if not temperatures:
         return _UNKNOWN, "no run came to its end"

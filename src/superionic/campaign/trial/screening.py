@@ -32,6 +32,7 @@ from superionic.campaign.trial.first_look import (
     repeats,
     runs_by_temperature,
     search_text,
+    verdict_of,
 )
 from superionic.campaign.trial.model_error import ModelError
 from superionic.shown import Shown, number_text
@@ -211,8 +212,11 @@ def judge_screening(
     temperatures = runs_by_temperature(results)
     dependence = _dependence(results, temperatures)
     stated = None if dependence is None else dependence.headline
+    verdict, words = verdict_of(temperatures)
     if stated is not None:
         reason = ""
+    elif verdict in ("does not move", "hops without diffusing"):
+        reason = words
     elif dependence is not None:
         reason = dependence.verdict.words
     elif any(each.framework_holds for each in temperatures):
