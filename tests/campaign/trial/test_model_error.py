@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,13 @@ def test_too_few_crystals_of_this_teacher_leave_the_stated_assumption():
     assert (error.decades, error.basis, error.n_crystals) == (PRIOR_DECADES, "prior", ENOUGH - 1)
     assert error.words.startswith("Not calibrated: a factor of 18 (1.25 decades) is assumed")
     assert f"tried by this teacher: {ENOUGH - 1} of the {ENOUGH} that" in error.words
+    # Crystals that are far off, by whatever teacher, are not ignored until there are enough of them.
+    off = model_error(
+        "t", [*rows[:2], *(replace(each, teacher="u") for each in drawn(8, 3.0, np.random.default_rng(4)))]
+    )
+    assert off.decades > 2.0
+    assert (off.basis, off.n_crystals, off.n_seen) == ("prior", 2, 10)
+    assert "is assumed for the model, as the 10 crystals tried so far show." in off.words
     assert model_error("t", drawn(ENOUGH, 0.2, np.random.default_rng(2))).words.startswith("Calibrated on 10 crystals")
 
 

@@ -13,7 +13,7 @@ from superionic.campaign import trial
 from superionic.campaign.file.load import parse_campaign
 from superionic.campaign.initialise import CrystalOptions, guess_settings
 from superionic.campaign.trial.first_look import FirstLook, TrialTemperature
-from superionic.campaign.trial.model_error import PRIOR_DECADES, ModelError
+from superionic.campaign.trial.model_error import ModelError, model_error, published
 from superionic.campaign.trial.screening import (
     judge_screening,
     screening_temperatures_K,
@@ -128,9 +128,9 @@ def test_a_small_trial_to_the_end(tmp_path, monkeypatch, capsys):
     seen = tried.screening
     assert (tried.first_look, tried.ended) == (None, "")
     assert (seen.formula, seen.mobile_ion, seen.n_atoms, seen.teacher) == ("Li3YCl6", "Li", 30, "pair")
-    assert (seen.model_error.basis, seen.model_error.decades) == ("prior", PRIOR_DECADES)
+    assert seen.model_error == model_error("pair", published())
     assert [each.temperature_K for each in seen.temperatures] == [1000.0, 1400.0]
-    assert "Not calibrated: a factor of 18" in shown
+    assert seen.model_error.words in shown
     assert f"by a student of pair ({seen.n_labels} labels), 30 atoms in the refined cell" in shown
     assert all(words in shown for words in (*seen.cautions, *seen.improvements))
     with pytest.raises(SystemExit):

@@ -25,12 +25,11 @@ ENOUGH: Final = 20
 """Crystals tried by one teacher from which on its error is calibrated: ten to set it, ten to test it."""
 
 PRIOR_DECADES: Final = 1.25
-"""Assumed until then: a mean absolute error of one decade.
+"""Assumed until then, unless the crystals tried so far, by any teacher, show more: a mean absolute error of one decade.
 
 Measurements of one composition and space group scatter by 0.85 decades among themselves (OBELiX's training part, pooled
 standard deviation), and no model can agree better. The rest, 0.9 decades, is for the teacher, its student, one ordering
-and the refined cell; the only evidence for it is Li3YCl6, where a student of Nequix-OMat-1 and the potential of paper B
-give 13 and 16 mS/cm at 300 K, 1.4 and 1.5 decades above the 0.51 mS/cm of Asano et al. (Adv. Mater. 30, 1803075, 2018).
+and the refined cell.
 """
 
 
@@ -81,8 +80,8 @@ class ModelError:
         Its standard deviation about zero, so that a bias is part of it.
     basis
         ``calibrated`` on measured crystals, or a ``prior`` where too few were tried by this teacher.
-    n_crystals
-        Crystals with both values that were tried by this teacher.
+    n_crystals, n_seen
+        Crystals with both values that were tried by this teacher, and by all teachers.
     n_tested, held68, held95
         Of those not used to set it: how many there are, and how many lie in their 68 % and 95 % intervals; zeros for a
         prior.
@@ -91,6 +90,7 @@ class ModelError:
     decades: float
     basis: Literal["calibrated", "prior"]
     n_crystals: int
+    n_seen: int = 0
     n_tested: int = 0
     held68: int = 0
     held95: int = 0
@@ -117,9 +117,10 @@ class ModelError:
         """Where it comes from, in a sentence."""
         size = f"a factor of {10.0**self.decades:.0f} ({self.decades:.3g} decades)"
         if self.basis == "prior":
+            shown = "" if self.decades == PRIOR_DECADES else f", as the {self.n_seen} crystals tried so far show"
             return (
-                f"Not calibrated: {size} is assumed for the model. Crystals with measured conductivities tried by this "
-                f"teacher: {self.n_crystals} of the {ENOUGH} that a calibration needs."
+                f"Not calibrated: {size} is assumed for the model{shown}. Crystals with measured conductivities tried "
+                f"by this teacher: {self.n_crystals} of the {ENOUGH} that a calibration needs."
             )
         return (
             f"Calibrated on {self.n_crystals - self.n_tested} crystals with measured conductivities: the model's error "
@@ -131,16 +132,18 @@ class ModelError:
 def model_error(teacher: str, residuals: Iterable[Residual]) -> ModelError:
     """Calibrate the error of the σ(300 K) of trials by a teacher, or return the prior.
 
-    Crystals are taken in the order of their names, every second one to set the error, the others to test it.
+    Crystals are taken in the order of their names, every second one to set the error, the others to test it. With too
+    few of this teacher, those of all teachers may show that the error is larger than the prior.
     """
-    own = sorted((each for each in residuals if each.teacher == teacher), key=lambda each: each.crystal)
-    known = [
-        (each.residual_decades, each.statistical_decades)
-        for each in own
+    seen = [
+        (each.teacher, each.residual_decades, each.statistical_decades)
+        for each in sorted(residuals, key=lambda each: each.crystal)
         if each.residual_decades is not None and each.statistical_decades is not None
     ]
+    known = [(value, error) for own, value, error in seen if own == teacher]
     if len(known) < ENOUGH:
-        return ModelError(PRIOR_DECADES, "prior", len(known))
+        shown = excess_error([value for _, value, _ in seen], [error for _, _, error in seen])
+        return ModelError(max(PRIOR_DECADES, shown), "prior", len(known), len(seen))
     setting, testing = known[::2], known[1::2]
     decades = excess_error(*zip(*setting, strict=True))
     held = [
@@ -150,7 +153,7 @@ def model_error(teacher: str, residuals: Iterable[Residual]) -> ModelError:
         )
         for level in (LEVEL_68, LEVEL_95)
     ]
-    return ModelError(decades, "calibrated", len(known), len(testing), *held)
+    return ModelError(decades, "calibrated", len(known), len(seen), len(testing), *held)
 
 
 def excess_error(residuals: Sequence[float], errors: Sequence[float]) -> float:
