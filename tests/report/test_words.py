@@ -60,6 +60,7 @@ def test_open_intervals_are_said_in_words():
     assert interval(1.0, None) == "above 1.0, no upper bound"
     assert interval(8.1, 18.2) == "8.1 to 18"
     assert interval(8.1e-7, 1.8e-6) == "(0.81 to 1.8) × 10⁻⁶"
+    assert interval(5.9e-4, 2.5e5) == "5.9 × 10⁻⁴ to 2.5 × 10⁵"
     assert interval(-1.0, 2.0) == "−1.0 to 2.0"
 
 

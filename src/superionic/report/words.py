@@ -93,7 +93,8 @@ def interval(low: float | None, high: float | None, digits: int = 2) -> str:
 def _pair(low: float, high: float, digits: int) -> str:
     largest = max(abs(low), abs(high))
     exponent = _exponent(largest) if largest > 0 else 0
-    if _SMALLEST_PLAIN <= exponent < _LARGEST_PLAIN:
+    apart = low != 0.0 != high and exponent - _exponent(min(abs(low), abs(high))) > 2
+    if apart or _SMALLEST_PLAIN <= exponent < _LARGEST_PLAIN:
         return f"{number(low, digits)} to {number(high, digits)}"
     scale = 10.0**exponent
     return f"({number(low / scale, digits)} to {number(high / scale, digits)}) × {power_of_ten(exponent)}"
