@@ -593,7 +593,7 @@ class _Costs:
             work += f", {crystals} with more k-points to check these"
         if settings.engine == "vasp":
             work += ", whose cost is not estimated"
-        elif settings.engine == "finished":
+        elif settings.is_finished:
             work = "finished labels"
         elif settings.engine == "tblite":
             work = f"{count} labels by tblite ({settings.tblite.method})"

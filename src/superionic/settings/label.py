@@ -285,7 +285,7 @@ class LabelSettings(ReferenceMethodSettings):
 
     @rule
     def _finished_labels_are_named(self) -> Iterator[Problem]:
-        if self.engine == FINISHED and not self.finished.files:
+        if self.is_finished and not self.finished.files:
             yield Problem(("engine",), "no finished labels are named", "name files or folders in `finished.files`")
 
     @rule

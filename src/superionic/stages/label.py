@@ -18,7 +18,7 @@ from superionic.labels.base import Label, Reference
 from superionic.labels.gates import Gates, Verdict
 from superionic.labels.imports import Imported
 from superionic.results.learning import ConvergenceCheck, LabelResult, Rejection
-from superionic.stages.base import FINISHED, ChosenPotential, Snapshot, WithSnapshots, Workbench, failures_of
+from superionic.stages.base import ChosenPotential, Snapshot, WithSnapshots, Workbench, failures_of
 from superionic.stages.convergence import better_labels, compared, convergence_cautions
 from superionic.stages.fitting import Data
 from superionic.stages.labelling import ChosenLabeller, dispersion_task
@@ -90,7 +90,7 @@ def run(
     from superionic.settings.inputs import chosen_dispersion
 
     bench = bench.at("label")
-    labeller = None if settings.engine == FINISHED else ChosenLabeller.of(settings, stand_in)
+    labeller = None if settings.is_finished else ChosenLabeller.of(settings, stand_in)
     made = _Made() if labeller is None else _labelled(settings, bench, snapshots, labeller, round_label, number)
     finished = _finished(settings, bench) if number == 1 else _Made()
     labelled = (*finished.snapshots, *made.snapshots)
